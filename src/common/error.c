@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The error domain: stable names and their HTTP statuses, one table. */
+#include "error.h"
+
+#include <gio/gio.h>
+#include <string.h>
+
+/* clang-format off: the name has hyphens */
+G_DEFINE_QUARK(gw - error - quark, gw_error)
+/* clang-format on */
+
+static const struct {
+    const char *name;
+    unsigned http_status;
+} codes[] = {
+    [GW_ERROR_FAILED] = {"failed", 500},
+    [GW_ERROR_INVALID_ARGUMENT] = {"invalid-argument", 400},
+    [GW_ERROR_INVALID_CONFIG] = {"invalid-config", 422},
+    [GW_ERROR_NOT_FOUND] = {"not-found", 404},
+    [GW_ERROR_EXISTS] = {"exists", 409},
+    [GW_ERROR_WRONG_STATE] = {"wrong-state", 409},
+    [GW_ERROR_NOT_SUPPORTED] = {"not-supported", 501},
+    [GW_ERROR_NOT_PERMITTED] = {"not-permitted", 403},
+    [GW_ERROR_TIMED_OUT] = {"timed-out", 504},
+    [GW_ERROR_PEER_LOST] = {"peer-lost", 502},
+    [GW_ERROR_PROTOCOL] = {"protocol", 502},
+    [GW_ERROR_VMM_FAILED] = {"vmm-failed", 500},
+    [GW_ERROR_IO] = {"io", 500},
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(codes) == GW_N_ERRORS);
+
+const char *
+gw_error_code_name(int code)
+{
+    return code >= 0 && code < GW_N_ERRORS ? codes[code].name : codes[GW_ERROR_FAILED].name;
+}
+
+GwError
+gw_error_code_from_name(const char *name)
+{
+    for (int i = 0; name && i < GW_N_ERRORS; i++)
+        if (strcmp(codes[i].name, name) == 0)
+            return i;
+    return GW_ERROR_FAILED;
+}
+
+static GwError
+code_of(const GError *error)
+{
+    if (error->domain == GW_ERROR)
+        return error->code;
+    if (error->domain == G_IO_ERROR) {
+        switch (error->code) {
+        case G_IO_ERROR_NOT_FOUND:
+            return GW_ERROR_NOT_FOUND;
+        case G_IO_ERROR_EXISTS:
+            return GW_ERROR_EXISTS;
+        case G_IO_ERROR_PERMISSION_DENIED:
+            return GW_ERROR_NOT_PERMITTED;
+        case G_IO_ERROR_TIMED_OUT:
+            return GW_ERROR_TIMED_OUT;
+        case G_IO_ERROR_CONNECTION_REFUSED:
+        case G_IO_ERROR_CONNECTION_CLOSED:
+            return GW_ERROR_PEER_LOST;
+        default:
+            return GW_ERROR_IO;
+        }
+    }
+    return error->domain == G_FILE_ERROR ? GW_ERROR_IO : GW_ERROR_FAILED;
+}
+
+const char *
+gw_error_name(const GError *error)
+{
+    return gw_error_code_name(code_of(error));
+}
+
+unsigned
+gw_error_http_status(const GError *error)
+{
+    return codes[code_of(error)].http_status;
+}
+
+gboolean
+gw_set_errno(GError **error, GwError code, int errnum, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error(error, GW_ERROR, code, "%s: %s", text, g_strerror(errnum));
+    return FALSE;
+}

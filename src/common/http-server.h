@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* HTTP + JSON server on Unix sockets and TCP: routes, bounded bodies, errors as JSON, streams.
+ *
+ * Everything runs in the main context of the thread that made the server; a handler that cannot answer at
+ * once keeps a reference, and the answer is given later in that same thread. A request that is dropped
+ * without an answer is answered 500, never left open. Errors have one form: {"error": {"code": "wrong-state",
+ * "message": "…"}}. */
+#pragma once
+
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define GW_HTTP_BODY_LIMIT (1024 * 1024) /* bytes of a request's body; more is answered 413 unread */
+#define GW_HTTP_STREAM_BACKLOG                                                                               \
+    (1024 * 1024) /* bytes a slow reader of a stream may lag before it is cut off */
+
+typedef struct GwHttpServer GwHttpServer;
+typedef struct GwHttpRequest GwHttpRequest;
+
+typedef void (*GwHttpHandler)(GwHttpRequest *request, void *user_data);
+/* The stream's reader is gone, or was too slow; the stream must not be used again. */
+typedef void (*GwHttpStreamClosed)(GwHttpRequest *request, void *user_data);
+
+/* `product` is what the Server header says, such as "godwit-vm/0.1.0". */
+GwHttpServer *gw_http_server_new(const char *product);
+void gw_http_server_free(GwHttpServer *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHttpServer, gw_http_server_free)
+
+/* `pattern` is a path whose parts may be parameters: "/v1/console/{port}". Patterns are added before
+ * listening; the first that matches is taken. */
+void gw_http_server_add_route(GwHttpServer *self, const char *method, const char *pattern,
+                              GwHttpHandler handler, void *user_data);
+
+/* Listens on a Unix socket made with `mode`. A socket file that nobody listens on is replaced; one that
+ * somebody answers on is GW_ERROR_EXISTS. Paths longer than a sockaddr_un holds are fine. The file is
+ * unlinked at free. */
+bool gw_http_server_listen_unix(GwHttpServer *self, const char *path, mode_t mode, GError **error);
+
+/* Listens on a numeric address; port 0 takes a free one. Returns the port, 0 on error. */
+unsigned gw_http_server_listen_tcp(GwHttpServer *self, const char *address, unsigned port, GError **error);
+
+/* Parts of the request; borrowed, NULL where absent. */
+const char *gw_http_request_param(GwHttpRequest *self, const char *name);
+const char *gw_http_request_query(GwHttpRequest *self, const char *name);
+GBytes *gw_http_request_body(GwHttpRequest *self);
+
+/* The body as a JSON object, an empty one if there is no body. Borrowed; NULL with GW_ERROR_INVALID_ARGUMENT.
+ */
+JsonObject *gw_http_request_json(GwHttpRequest *self, GError **error);
+
+/* An answer, once a request. `body` is taken. */
+void gw_http_reply(GwHttpRequest *self, unsigned status, JsonObject *body);
+void gw_http_reply_error(GwHttpRequest *self, const GError *error);
+void gw_http_reply_bytes(GwHttpRequest *self, unsigned status, const char *content_type, GBytes *bytes);
+
+/* Keeps the request open behind the handler's return; gw_http_reply… comes later, from the same thread. */
+GwHttpRequest *gw_http_request_ref(GwHttpRequest *self);
+void gw_http_request_unref(GwHttpRequest *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHttpRequest, gw_http_request_unref)
+
+/* Turns the answer into a stream that stays open; take a reference for as long as you send. */
+void gw_http_stream_begin(GwHttpRequest *self, const char *content_type, GwHttpStreamClosed closed,
+                          void *user_data);
+void gw_http_stream_send(GwHttpRequest *self, const void *data, size_t length);
+void gw_http_stream_end(GwHttpRequest *self);

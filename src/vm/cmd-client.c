@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* godwit-vm list, status, power, console, events, rm: clients of the supervisors on this host. */
+#include "commands.h"
+#include "error.h"
+#include "http-client.h"
+#include "json.h"
+#include "options.h"
+#include "vm-dir.h"
+
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CALL_TIMEOUT_S 60
+
+static char *opt_runtime_dir;
+static gboolean opt_json;
+
+#define RUNTIME_DIR_ENTRY                                                                                    \
+    {                                                                                                        \
+        "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &opt_runtime_dir,                                        \
+            "default $GODWIT_RUNTIME_DIR or /run/godwit", "DIR"                                              \
+    }
+#define JSON_ENTRY                                                                                           \
+    {                                                                                                        \
+        "json", 0, 0, G_OPTION_ARG_NONE, &opt_json, "print JSON", NULL                                       \
+    }
+
+static const char *
+runtime_dir(void)
+{
+    return opt_runtime_dir ? opt_runtime_dir : gw_default_runtime_dir();
+}
+
+/* A client of the VM's supervisor; says what to do where none answers. */
+static GwHttpClient *
+connect_to(const char *name, unsigned timeout_s, GError **error)
+{
+    if (!gw_vm_name_is_valid(name)) {
+        g_set_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT, "'%s' cannot be a VM's name", name);
+        return NULL;
+    }
+    g_autofree char *directory = gw_vm_dir_path(runtime_dir(), name, NULL);
+    if (!g_file_test(directory, G_FILE_TEST_IS_DIR)) {
+        g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "there is no VM '%s' on this host (%s)", name,
+                    directory);
+        return NULL;
+    }
+    g_autofree char *path = gw_vm_dir_path(runtime_dir(), name, "control.sock");
+    return gw_http_client_new_unix(path, timeout_s, error);
+}
+
+/* One call; "nobody listens" becomes what that means for a VM. */
+static JsonObject *
+call(const char *name, const char *method, const char *path, JsonObject *body, GError **error)
+{
+    g_autoptr(GwHttpClient) client = connect_to(name, CALL_TIMEOUT_S, error);
+    if (!client) {
+        g_clear_pointer(&body, json_object_unref);
+        return NULL;
+    }
+    g_autoptr(GError) cause = NULL;
+    JsonObject *reply = gw_http_call(client, method, path, body, &cause);
+    if (reply)
+        return reply;
+    if (strcmp(gw_error_name(cause), "peer-lost") == 0 || strcmp(gw_error_name(cause), "not-found") == 0)
+        g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST,
+                    "VM '%s' has no supervisor (it died or was ended); 'godwit-vm adopt %s' takes it over",
+                    name, name);
+    else
+        g_propagate_error(error, g_steal_pointer(&cause));
+    return NULL;
+}
+
+static void
+print_json(JsonObject *object)
+{
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    json_node_set_object(node, object);
+    g_autofree char *text = json_to_string(node, TRUE);
+    puts(text);
+}
+
+static const char *
+string_or(JsonObject *object, const char *member, const char *otherwise)
+{
+    const char *value = object ? gw_json_get_string(object, member) : NULL;
+    return value ? value : otherwise;
+}
+
+static int64_t
+int_or_zero(JsonObject *object, const char *member)
+{
+    int64_t value = 0;
+    if (object)
+        gw_json_get_int(object, member, &value);
+    return value;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static GPtrArray *
+vm_names(void)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *path = g_build_filename(runtime_dir(), "vms", NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL); /* no directory: no VM was ever here */
+    for (const char *name; dir && (name = g_dir_read_name(dir));)
+        if (gw_vm_name_is_valid(name))
+            g_ptr_array_add(names, g_strdup(name));
+    g_ptr_array_sort(names, compare_names);
+    return names;
+}
+
+int
+gw_cmd_list(int argc, char **argv)
+{
+    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, JSON_ENTRY, {NULL}};
+    if (!gw_parse_options(&argc, &argv, entries, "", 0, "Lists the VMs on this host."))
+        return 2;
+    g_autoptr(GPtrArray) names = vm_names();
+    g_autoptr(JsonObject) all = json_object_new();
+    JsonArray *vms = json_array_new();
+    json_object_set_array_member(all, "vms", vms);
+    if (!opt_json && names->len > 0)
+        printf("%-24s %-13s %-5s %10s %10s %8s\n", "NAME", "STATE", "ACCEL", "MEMORY", "RESIDENT", "QEMU");
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = names->pdata[i];
+        JsonObject *status = call(name, "GET", "/v1/status", NULL, NULL);
+        if (!status) {
+            status = json_object_new();
+            json_object_set_string_member(status, "name", name);
+            json_object_set_string_member(status, "state", "unsupervised");
+        }
+        JsonObject *memory = gw_json_get_object(status, "memory"), *qemu = gw_json_get_object(status, "qemu");
+        if (!opt_json)
+            printf("%-24s %-13s %-5s %6" G_GINT64_FORMAT " MiB %6" G_GINT64_FORMAT " MiB %8" G_GINT64_FORMAT
+                   "\n",
+                   name, string_or(status, "state", "?"), string_or(qemu, "accel", "-"),
+                   int_or_zero(memory, "size_bytes") >> 20, int_or_zero(memory, "resident_bytes") >> 20,
+                   int_or_zero(qemu, "pid"));
+        json_array_add_object_element(vms, status);
+    }
+    if (opt_json)
+        print_json(all);
+    return 0;
+}
+
+static void
+print_status(JsonObject *status)
+{
+    JsonObject *qemu = gw_json_get_object(status, "qemu"), *memory = gw_json_get_object(status, "memory");
+    JsonObject *supervisor = gw_json_get_object(status, "supervisor"),
+               *exit = gw_json_get_object(status, "last_exit");
+    JsonArray *nics = gw_json_get_array(status, "nics");
+    printf("VM          %s (%s)\n", string_or(status, "name", "?"), string_or(status, "uuid", "?"));
+    printf("state       %s since %s\n", string_or(status, "state", "?"), string_or(status, "since", "?"));
+    printf("machine     %s, %" G_GINT64_FORMAT " vCPUs\n", string_or(status, "machine", "?"),
+           int_or_zero(status, "vcpus"));
+    printf("memory      %" G_GINT64_FORMAT " MiB, %" G_GINT64_FORMAT " MiB of it in use\n",
+           int_or_zero(memory, "size_bytes") >> 20, int_or_zero(memory, "resident_bytes") >> 20);
+    if (qemu) {
+        printf("QEMU        %s, pid %" G_GINT64_FORMAT ", user %s\n", string_or(qemu, "version", "?"),
+               int_or_zero(qemu, "pid"), string_or(qemu, "user", "?"));
+        printf("accelerator %s\n", string_or(qemu, "accel_why", "?"));
+    }
+    for (guint i = 0; nics && i < json_array_get_length(nics); i++) {
+        JsonObject *nic = gw_json_array_object(nics, i);
+        printf("NIC         %s %s in port group %s (%s)\n", string_or(nic, "id", "?"),
+               string_or(nic, "mac", "?"), string_or(nic, "port_group", "?"), string_or(nic, "tap", "?"));
+    }
+    bool adopted = false;
+    gw_json_get_bool(supervisor, "adopted", &adopted);
+    printf("supervisor  pid %" G_GINT64_FORMAT ", version %s%s\n", int_or_zero(supervisor, "pid"),
+           string_or(supervisor, "version", "?"), adopted ? ", adopted the running guest" : "");
+    if (exit)
+        printf("last end    %s: %s\n", string_or(exit, "how", "?"),
+               string_or(exit, "last_words", "it said nothing"));
+}
+
+int
+gw_cmd_status(int argc, char **argv)
+{
+    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, JSON_ENTRY, {NULL}};
+    g_autoptr(GError) error = NULL;
+    if (!gw_parse_options(&argc, &argv, entries, "NAME", 1, "Shows a VM."))
+        return 2;
+    g_autoptr(JsonObject) status = call(argv[1], "GET", "/v1/status", NULL, &error);
+    if (!status)
+        return gw_fail(error);
+    if (opt_json)
+        print_json(status);
+    else
+        print_status(status);
+    return 0;
+}
+
+/* Waits on the event stream until the VM is off or has crashed. */
+static bool
+await_off(const char *name, int timeout_s, GError **error)
+{
+    g_autoptr(GwHttpClient) client = connect_to(name, (unsigned)timeout_s, error);
+    g_autoptr(GInputStream) stream = client ? gw_http_open(client, "/v1/events", error) : NULL;
+    if (!stream)
+        return false;
+    gint64 deadline = g_get_monotonic_time() + timeout_s * G_TIME_SPAN_SECOND;
+    g_autoptr(GDataInputStream) lines = g_data_input_stream_new(stream);
+    while (g_get_monotonic_time() < deadline) {
+        g_autofree char *line = g_data_input_stream_read_line(lines, NULL, NULL, NULL);
+        if (!line)
+            break;
+        g_autoptr(JsonObject) status = g_str_has_prefix(line, "event: vm.") || g_str_equal(line, ":")
+                                           ? call(name, "GET", "/v1/status", NULL, NULL)
+                                           : NULL;
+        const char *state = status ? gw_json_get_string(status, "state") : NULL;
+        if (g_strcmp0(state, "off") == 0 || g_strcmp0(state, "crashed") == 0)
+            return true;
+    }
+    g_set_error(
+        error, GW_ERROR, GW_ERROR_TIMED_OUT,
+        "the guest of '%s' has not powered off within %d s; 'godwit-vm power %s stop' ends it at once", name,
+        timeout_s, name);
+    return false;
+}
+
+int
+gw_cmd_power(int argc, char **argv)
+{
+    int wait_s = 0;
+    const GOptionEntry entries[] = {
+        RUNTIME_DIR_ENTRY,
+        JSON_ENTRY,
+        {"wait", 0, 0, G_OPTION_ARG_INT, &wait_s, "with shutdown: wait until the guest is off", "SECONDS"},
+        {NULL}};
+    g_autoptr(GError) error = NULL;
+    if (!gw_parse_options(
+            &argc, &argv, entries, "NAME start|shutdown|stop|reset|pause|resume", 2,
+            "Changes a VM's power state. shutdown presses the guest's power button; stop pulls the plug."))
+        return 2;
+    JsonObject *body = json_object_new();
+    json_object_set_string_member(body, "action", argv[2]);
+    g_autoptr(JsonObject) reply = call(argv[1], "POST", "/v1/power", body, &error);
+    if (!reply || (wait_s > 0 && strcmp(argv[2], "shutdown") == 0 && !await_off(argv[1], wait_s, &error)))
+        return gw_fail(error);
+    if (opt_json)
+        print_json(reply);
+    return 0;
+}
+
+/* Copies a stream to standard output until its end. */
+static bool
+copy_out(GInputStream *stream, GError **error)
+{
+    char piece[65536];
+    for (;;) {
+        gssize n = g_input_stream_read(stream, piece, sizeof piece, NULL, error);
+        if (n <= 0)
+            return n == 0;
+        if (fwrite(piece, 1, (size_t)n, stdout) != (size_t)n || fflush(stdout) != 0)
+            return true; /* who read us is gone */
+    }
+}
+
+static int
+show_stream(const char *name, const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) client = connect_to(name, 0, &error);
+    g_autoptr(GInputStream) stream = client ? gw_http_open(client, path, &error) : NULL;
+    if (!stream || !copy_out(stream, &error))
+        return gw_fail(error);
+    return 0;
+}
+
+int
+gw_cmd_console(int argc, char **argv)
+{
+    int port = 0;
+    gboolean follow = FALSE;
+    char *type = NULL;
+    const GOptionEntry entries[] = {
+        RUNTIME_DIR_ENTRY,
+        {"port", 0, 0, G_OPTION_ARG_INT, &port, "serial port (0)", "N"},
+        {"follow", 'f', 0, G_OPTION_ARG_NONE, &follow, "go on with what comes", NULL},
+        {"type", 0, 0, G_OPTION_ARG_STRING, &type, "type this line into the console instead of showing it",
+         "TEXT"},
+        {NULL}};
+    if (!gw_parse_options(&argc, &argv, entries, "NAME", 1, "Shows what the guest wrote to a serial port."))
+        return 2;
+    g_autofree char *typed = type;
+    g_autofree char *path = g_strdup_printf("/v1/console/%d%s", port, follow ? "?follow=1" : "");
+    if (!typed)
+        return show_stream(argv[1], path);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *line = g_strconcat(typed, "\n", NULL);
+    g_autoptr(GwHttpClient) client = connect_to(argv[1], CALL_TIMEOUT_S, &error);
+    if (!client || !gw_http_post_bytes(client, path, line, strlen(line), &error))
+        return gw_fail(error);
+    return 0;
+}
+
+int
+gw_cmd_events(int argc, char **argv)
+{
+    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, {NULL}};
+    if (!gw_parse_options(&argc, &argv, entries, "NAME", 1, "Follows a VM's events (server-sent events)."))
+        return 2;
+    return show_stream(argv[1], "/v1/events");
+}
+
+int
+gw_cmd_rm(int argc, char **argv)
+{
+    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, {NULL}};
+    g_autoptr(GError) error = NULL;
+    if (!gw_parse_options(&argc, &argv, entries, "NAME", 1,
+                          "Removes a VM that is off from this host; its disks stay where they are."))
+        return 2;
+    g_autoptr(JsonObject) reply = call(argv[1], "DELETE", "/v1/vm", NULL, &error);
+    return reply ? 0 : gw_fail(error);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The journal: append-only, one write(2) a line, so that lines of the supervisor and of a child never mix. */
+#include "journal.h"
+
+#include "error.h"
+#include "json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+struct GwJournal {
+    int fd;
+    char *path;
+};
+
+static char *
+now_text(void)
+{
+    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+    return g_date_time_format(now, "%Y-%m-%dT%H:%M:%S.%fZ");
+}
+
+static bool
+write_line(GwJournal *self, const char *line, GError **error)
+{
+    size_t length = strlen(line);
+    ssize_t n;
+    do
+        n = write(self->fd, line, length);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)length)
+        return gw_set_errno(error, GW_ERROR_IO, n < 0 ? errno : ENOSPC, "writing the journal %s", self->path);
+    if (fdatasync(self->fd) < 0)
+        return gw_set_errno(error, GW_ERROR_IO, errno, "syncing the journal %s", self->path);
+    return true;
+}
+
+GwJournal *
+gw_journal_open(const char *path, GError **error)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        gw_set_errno(error, GW_ERROR_IO, errno, "opening the journal %s", path);
+        return NULL;
+    }
+    g_autoptr(GwJournal) self = g_new0(GwJournal, 1);
+    self->fd = fd;
+    self->path = g_strdup(path);
+
+    char last = '\n';
+    off_t size = lseek(fd, 0, SEEK_END);
+    if (size > 0 && pread(fd, &last, 1, size - 1) != 1)
+        last = '\0';
+    if (last != '\n' && !write_line(self, "\n", error))
+        return NULL;
+    return g_steal_pointer(&self);
+}
+
+bool
+gw_journal_write(GwJournal *self, const char *step, JsonObject *fields, GError **error)
+{
+    g_autoptr(JsonObject) entry = fields ? fields : json_object_new();
+    g_autofree char *now = now_text();
+    json_object_set_string_member(entry, "step", step);
+    json_object_set_string_member(entry, "at", now);
+    g_autofree char *text = gw_json_object_to_line(entry);
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    return write_line(self, line, error);
+}
+
+int
+gw_journal_fd(const GwJournal *self)
+{
+    return self->fd;
+}
+
+char *
+gw_journal_spawn_prefix(GwJournal *self)
+{
+    g_autofree char *now = now_text();
+    return g_strdup_printf("{\"step\":\"spawned\",\"at\":\"%s\",\"pid\":", now);
+}
+
+static void
+apply(GwJournalSummary *summary, JsonObject *entry)
+{
+    const char *step = gw_json_get_string(entry, "step");
+    int64_t pid = 0;
+    if (!step)
+        return;
+    if (strcmp(step, "start") == 0) {
+        const char *accel = gw_json_get_string(entry, "accel");
+        *summary = (GwJournalSummary){0};
+        gw_json_get_bool(entry, "paused", &summary->start_paused);
+        g_strlcpy(summary->accel, accel ? accel : "", sizeof summary->accel);
+    } else if (strcmp(step, "spawned") == 0) {
+        if (gw_json_get_int(entry, "pid", &pid) && pid > 1 && pid <= G_MAXINT32)
+            summary->qemu_pid = (pid_t)pid;
+    } else if (strcmp(step, "ended") == 0) {
+        summary->qemu_pid = 0;
+    } else if (strcmp(step, "run") == 0) {
+        summary->ran = true;
+    } else if (strcmp(step, "kill") == 0) {
+        summary->kill_intended = true;
+    } else if (strcmp(step, "power-button") == 0) {
+        summary->power_intended = true;
+    }
+}
+
+GwJournalSummary
+gw_journal_summarize(const char *text, size_t length)
+{
+    GwJournalSummary summary = {0};
+    for (const char *end; length > 0 && (end = memchr(text, '\n', length));) {
+        size_t n = (size_t)(end - text);
+        g_autoptr(JsonObject) entry = n > 0 ? gw_json_parse_object(text, (gssize)n, NULL) : NULL;
+        if (entry)
+            apply(&summary, entry);
+        text = end + 1;
+        length -= n + 1;
+    }
+    return summary;
+}
+
+void
+gw_journal_free(GwJournal *self)
+{
+    if (!self)
+        return;
+    close(self->fd);
+    g_free(self->path);
+    g_free(self);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The VM's journal: a line of JSON for each step, written before the step is taken.
+ *
+ * It is what a new supervisor knows of the old one. A line that was cut short by a crash was never acted
+ * upon: it is ignored when read and fenced off when the journal is opened again. Steps:
+ *
+ *   create      the VM is under this supervisor's care
+ *   start       QEMU is about to be started (accel, qemu, paused)
+ *   spawned     written by the child itself, with its pid, before it becomes QEMU
+ *   run, pause, reset, power-button, kill     QEMU is about to be told so
+ *   ended       QEMU has ended (how, expected)
+ *   adopt       a new supervisor takes over
+ *   remove      everything of the VM is about to be removed */
+#pragma once
+
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+typedef struct GwJournal GwJournal;
+
+/* What the steps so far amount to. */
+typedef struct {
+    pid_t qemu_pid;      /* the last one spawned that has not ended as far as the journal knows; 0: none */
+    bool start_paused;   /* the last start was asked to leave the guest paused */
+    bool ran;            /* "run" was written since that start */
+    bool kill_intended;  /* "kill" was written since that start */
+    bool power_intended; /* "power-button" was written since that start */
+    char accel[8];       /* of the last start; "" if there was none */
+} GwJournalSummary;
+
+GwJournal *gw_journal_open(const char *path, GError **error);
+
+/* Appends a step and puts it on stable storage. `fields`: taken, may be NULL. A step that is not written must
+ * not be taken. Any thread. */
+bool gw_journal_write(GwJournal *self, const char *step, JsonObject *fields, GError **error);
+
+/* For GwSpawn: descriptor, and what stands before and behind the pid in the "spawned" line. */
+int gw_journal_fd(const GwJournal *self);
+char *gw_journal_spawn_prefix(GwJournal *self);
+#define GW_JOURNAL_SPAWN_SUFFIX "}\n"
+
+/* Pure: summary of a journal's text. Lines that are no steps are skipped. */
+GwJournalSummary gw_journal_summarize(const char *text, size_t length);
+
+void gw_journal_free(GwJournal *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwJournal, gw_journal_free)

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* HTTP server and client against each other: on a Unix socket and on TCP, well and badly behaved clients. */
+#include "error.h"
+#include "http-client.h"
+#include "http-server.h"
+#include "json.h"
+#include "unix-socket.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct {
+    char *directory, *path;
+    GwHttpServer *server;
+    unsigned port;
+    GMainLoop *loop;
+    GwHttpRequest *stream;
+    bool stream_closed;
+    /* the client's side, run in a thread of its own */
+    void (*client)(void *fixture);
+} Fixture;
+
+static void
+handle_echo(GwHttpRequest *request, void *data)
+{
+    g_autoptr(GError) error = NULL;
+    JsonObject *body = gw_http_request_json(request, &error);
+    if (!body) {
+        gw_http_reply_error(request, error);
+        return;
+    }
+    JsonObject *reply = json_object_new();
+    json_object_set_string_member(reply, "name", gw_http_request_param(request, "name"));
+    json_object_set_string_member(reply, "query", gw_http_request_query(request, "q"));
+    json_object_set_string_member(reply, "text", gw_json_get_string(body, "text"));
+    gw_http_reply(request, 200, reply);
+}
+
+static void
+handle_busy(GwHttpRequest *request, void *data)
+{
+    g_autoptr(GError) error = g_error_new_literal(GW_ERROR, GW_ERROR_WRONG_STATE, "web1 is in motion");
+    gw_http_reply_error(request, error);
+}
+
+static gboolean
+answer_later(void *data)
+{
+    g_autoptr(GwHttpRequest) request = data;
+    gw_http_reply(request, 200, json_object_new());
+    return G_SOURCE_REMOVE;
+}
+
+static void
+handle_later(GwHttpRequest *request, void *data)
+{
+    g_timeout_add(20, answer_later, gw_http_request_ref(request));
+}
+
+static void
+handle_dropped(GwHttpRequest *request, void *data)
+{
+}
+
+static void
+on_stream_closed(GwHttpRequest *request, void *data)
+{
+    Fixture *f = data;
+    f->stream_closed = true;
+    g_clear_pointer(&f->stream, gw_http_request_unref);
+}
+
+static gboolean
+send_piece(void *data)
+{
+    Fixture *f = data;
+    static const char piece[4096] = "x";
+    if (f->stream)
+        gw_http_stream_send(f->stream, piece, sizeof piece);
+    return f->stream != NULL;
+}
+
+static void
+handle_stream(GwHttpRequest *request, void *data)
+{
+    Fixture *f = data;
+    f->stream = gw_http_request_ref(request);
+    gw_http_stream_begin(request, "text/plain", on_stream_closed, f);
+    gw_http_stream_send(request, "hello ", 6);
+    g_idle_add_full(G_PRIORITY_DEFAULT, send_piece, f, NULL);
+}
+
+static void *
+client_main(void *data)
+{
+    Fixture *f = data;
+    f->client(f);
+    g_main_loop_quit(f->loop);
+    return NULL;
+}
+
+static void
+run(void (*client)(void *))
+{
+    g_autoptr(GError) error = NULL;
+    Fixture f = {.client = client, .loop = g_main_loop_new(NULL, FALSE)};
+    f.directory = g_dir_make_tmp("godwit-http-XXXXXX", &error);
+    g_assert_no_error(error);
+    /* Deeper than a sockaddr_un is long. */
+    g_autofree char *deep = g_strdup_printf("%s/%0100d", f.directory, 0);
+    g_assert_cmpint(g_mkdir(deep, 0700), ==, 0);
+    f.path = g_build_filename(deep, "control.sock", NULL);
+
+    f.server = gw_http_server_new("test");
+    gw_http_server_add_route(f.server, "POST", "/v1/echo/{name}", handle_echo, &f);
+    gw_http_server_add_route(f.server, "GET", "/v1/busy", handle_busy, &f);
+    gw_http_server_add_route(f.server, "DELETE", "/v1/busy", handle_busy, &f);
+    gw_http_server_add_route(f.server, "GET", "/v1/later", handle_later, &f);
+    gw_http_server_add_route(f.server, "GET", "/v1/dropped", handle_dropped, &f);
+    gw_http_server_add_route(f.server, "GET", "/v1/stream", handle_stream, &f);
+    gw_http_server_listen_unix(f.server, f.path, 0600, &error);
+    g_assert_no_error(error);
+    f.port = gw_http_server_listen_tcp(f.server, "127.0.0.1", 0, &error);
+    g_assert_no_error(error);
+
+    GThread *thread = g_thread_new("client", client_main, &f);
+    g_main_loop_run(f.loop);
+    g_thread_join(thread);
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    gw_http_server_free(f.server);
+    g_clear_pointer(&f.stream, gw_http_request_unref);
+    g_assert_false(g_file_test(f.path, G_FILE_TEST_EXISTS));
+    g_rmdir(deep);
+    g_rmdir(f.directory);
+    g_main_loop_unref(f.loop);
+    g_free(f.path);
+    g_free(f.directory);
+}
+
+static void
+assert_echo(GwHttpClient *client)
+{
+    g_autoptr(GError) error = NULL;
+    JsonObject *body = json_object_new();
+    json_object_set_string_member(body, "text", "grüße");
+    g_autoptr(JsonObject) reply = gw_http_call(client, "POST", "/v1/echo/web1?q=a%20b", body, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(gw_json_get_string(reply, "name"), ==, "web1");
+    g_assert_cmpstr(gw_json_get_string(reply, "query"), ==, "a b");
+    g_assert_cmpstr(gw_json_get_string(reply, "text"), ==, "grüße");
+}
+
+static void
+client_calls(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) on_unix = gw_http_client_new_unix(f->path, 5, &error);
+    g_assert_no_error(error);
+    assert_echo(on_unix);
+    assert_echo(on_unix); /* on the connection that is there */
+    g_autoptr(GwHttpClient) on_tcp = gw_http_client_new_tcp("127.0.0.1", f->port, 5);
+    assert_echo(on_tcp);
+
+    struct stat st;
+    g_assert_cmpint(stat(f->path, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0600);
+
+    g_autoptr(JsonObject) later = gw_http_call(on_unix, "GET", "/v1/later", NULL, &error);
+    g_assert_no_error(error);
+    g_assert_nonnull(later);
+}
+
+static void
+assert_call_fails(GwHttpClient *client, const char *method, const char *path, GwError code, const char *part)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonObject) reply = gw_http_call(client, method, path, NULL, &error);
+    g_assert_null(reply);
+    g_assert_error(error, GW_ERROR, (int)code);
+    if (!strstr(error->message, part))
+        g_error("'%s' does not say '%s'", error->message, part);
+}
+
+static void
+client_errors(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) client = gw_http_client_new_unix(f->path, 5, &error);
+    assert_call_fails(client, "GET", "/v1/busy", GW_ERROR_WRONG_STATE, "web1 is in motion");
+    assert_call_fails(client, "GET", "/v1/absent", GW_ERROR_NOT_FOUND, "/v1/absent");
+    assert_call_fails(client, "GET", "/v1/echo/a/b", GW_ERROR_NOT_FOUND, "/v1/echo/a/b");
+    assert_call_fails(client, "PUT", "/v1/busy", GW_ERROR_INVALID_ARGUMENT, "only GET, DELETE");
+
+    gw_http_post_bytes(client, "/v1/echo/x", "{\"text\":", 8, &error);
+    g_assert_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT);
+    g_clear_error(&error);
+
+    g_autoptr(GwHttpClient) nobody = gw_http_client_new_unix("/proc/self/absent.sock", 5, &error);
+    g_assert_no_error(error);
+    g_autoptr(JsonObject) reply = gw_http_call(nobody, "GET", "/", NULL, &error);
+    g_assert_null(reply);
+    g_assert_nonnull(error);
+}
+
+/* Sends `request` and `body_length` zeros raw and returns the answer's first line. */
+static char *
+raw(Fixture *f, const char *request, size_t body_length)
+{
+    g_autoptr(GError) error = NULL;
+    int fd = gw_unix_socket_connect(f->path, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(send(fd, request, strlen(request), MSG_NOSIGNAL), ==, (gssize)strlen(request));
+    g_autofree char *body = g_malloc0(body_length);
+    for (size_t sent = 0; sent < body_length;) {
+        ssize_t n_sent = send(fd, body + sent, body_length - sent, MSG_NOSIGNAL);
+        g_assert_cmpint(n_sent, >, 0);
+        sent += (size_t)n_sent;
+    }
+    char answer[4096];
+    ssize_t n = recv(fd, answer, sizeof answer - 1, 0);
+    close(fd);
+    g_assert_cmpint(n, >, 0);
+    answer[n] = '\0';
+    return g_strndup(answer, strcspn(answer, "\r\n"));
+}
+
+static void
+client_limits(void *data)
+{
+    Fixture *f = data;
+    g_autofree char *large =
+        raw(f, "POST /v1/echo/x HTTP/1.1\r\nHost: vm\r\nContent-Length: 104857600\r\n\r\n", 104857600);
+    g_assert_cmpstr(large, ==, "HTTP/1.1 413 Request Entity Too Large");
+    g_autofree char *chunked =
+        raw(f, "POST /v1/echo/x HTTP/1.1\r\nHost: vm\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0);
+    g_assert_cmpstr(chunked, ==, "HTTP/1.1 411 Length Required");
+    g_autofree char *garbage = raw(f, "\x01\x02 garbage\r\n\r\n", 0);
+    g_assert_true(strstr(garbage, " 400 ") != NULL);
+
+    /* A client that says nothing keeps nobody else waiting. */
+    g_autoptr(GError) error = NULL;
+    int silent = gw_unix_socket_connect(f->path, &error);
+    g_assert_no_error(error);
+    client_calls(f);
+    close(silent);
+}
+
+static void
+client_slow_reader(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) client = gw_http_client_new_unix(f->path, 5, &error);
+    g_autoptr(GInputStream) stream = gw_http_open(client, "/v1/stream", &error);
+    g_assert_no_error(error);
+    char hello[6];
+    g_assert_cmpint(g_input_stream_read(stream, hello, 6, NULL, &error), ==, 6);
+    g_assert_cmpint(memcmp(hello, "hello ", 6), ==, 0);
+    /* We read no more; the server sends as fast as it can and has to cut us off at its limit. */
+    gint64 deadline = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+    while (!g_atomic_int_get((int *)&f->stream_closed) && g_get_monotonic_time() < deadline)
+        g_thread_yield();
+    g_assert_true(f->stream_closed);
+    client_calls(f);
+}
+
+static void
+test_socket_in_use(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *directory = g_dir_make_tmp("godwit-sock-XXXXXX", &error);
+    g_autofree char *path = g_build_filename(directory, "s", NULL);
+    int first = gw_unix_socket_listen(path, 0600, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(gw_unix_socket_listen(path, 0600, &error), ==, -1);
+    g_assert_error(error, GW_ERROR, GW_ERROR_EXISTS);
+    g_clear_error(&error);
+    close(first); /* the file stays, as after a crash */
+    int second = gw_unix_socket_listen(path, 0600, &error);
+    g_assert_no_error(error);
+    close(second);
+    g_unlink(path);
+    g_assert_cmpint(gw_unix_socket_connect(path, &error), ==, -1);
+    g_assert_error(error, GW_ERROR, GW_ERROR_NOT_FOUND);
+    g_rmdir(directory);
+}
+
+static void
+test_calls(void)
+{
+    run(client_calls);
+}
+
+static void
+test_errors(void)
+{
+    run(client_errors);
+}
+
+static void
+test_limits(void)
+{
+    run(client_limits);
+}
+
+static void
+test_slow_reader(void)
+{
+    run(client_slow_reader);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/http/calls", test_calls);
+    g_test_add_func("/http/errors", test_errors);
+    g_test_add_func("/http/limits", test_limits);
+    g_test_add_func("/http/slow-reader", test_slow_reader);
+    g_test_add_func("/http/socket-in-use", test_socket_in_use);
+    return g_test_run();
+}
