@@ -30,7 +30,7 @@ test_refused(void)
     assert_refused("[010]", -1, "column 3");
     g_autoptr(GString) deep = g_string_new(NULL);
     for (int i = 0; i < 1000000; i++)
-        g_string_append_c(deep, i % 2 ? '[' : '{');
+        g_string_append_c(deep, '[');
     assert_refused(deep->str, (gssize)deep->len, "levels of objects");
 }
 
