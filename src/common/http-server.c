@@ -137,6 +137,10 @@ gw_http_reply_bytes(GwHttpRequest *self, unsigned status, const char *content_ty
     const char *data = g_bytes_get_data(bytes, &length);
     soup_server_message_set_status(self->message, status, NULL);
     soup_server_message_set_response(self->message, content_type, SOUP_MEMORY_COPY, data, length);
+    /* libsoup before 3.3 (Debian 12 has 3.2.3) never closes an idle connection that its client has closed. */
+    if (!soup_check_version(3, 3, 0))
+        soup_message_headers_replace(soup_server_message_get_response_headers(self->message), "Connection",
+                                     "close");
     if (self->paused)
         soup_server_message_unpause(self->message);
 }
