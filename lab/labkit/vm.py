@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import LabError
-from .guest import Guest
+from .guest import ECHO_PORT, Guest
 from .lab import Host, Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,8 +187,16 @@ class Vm:
                 return os.open(entry, os.O_RDWR)
         raise LabError(f"{self.name}: QEMU has no guest memory open")
 
+    def events_so_far(self) -> list[dict]:
+        """Every event that there has been."""
+        newest = self.status()["events"]["last_id"]
+        return self._events(lambda event: event["id"] >= newest, 10) if newest else []
+
     def events(self, until: str, timeout_s: float = 10) -> list[dict]:
         """The events from the stream's beginning up to the first of type `until`."""
+        return self._events(lambda event: event["type"] == until, timeout_s)
+
+    def _events(self, is_last: Callable[[dict], bool], timeout_s: float) -> list[dict]:
         connection = _UnixConnection(self.directory / "control.sock", timeout_s)
         try:
             connection.request("GET", "/v1/events")
@@ -196,9 +204,9 @@ class Vm:
             for line in connection.getresponse():
                 if line.startswith(b"data: "):
                     seen.append(json.loads(line[6:]))
-                    if seen[-1]["type"] == until:
+                    if is_last(seen[-1]):
                         return seen
-            raise LabError(f"{self.name}: the event stream ended before {until}")
+            raise LabError(f"{self.name}: the event stream ended too early")
         finally:
             connection.close()
 
@@ -233,15 +241,16 @@ def _is_zombie(pid: int) -> bool:
 
 
 class Prober:
-    """gw-prober on the lab's client; its lines are read as they come."""
+    """gw-prober on the lab's client: a probe a millisecond and a TCP stream; its lines are read as they come."""
 
     def __init__(self, lab: Lab, address: str, *options: str) -> None:
         self.process = lab.client.popen(
-            [BUILD / "lab/prober/gw-prober", "--target", address, "--json", *options],
+            [BUILD / "lab/prober/gw-prober", "--target", address, "--tcp", str(ECHO_PORT), "--json", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._read("first-answer")  # it probes, and takes signals
 
     def _read(self, kind: str) -> dict:
         for line in self.process.stdout:

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -28,13 +29,28 @@ struct GwTrace {
     GwMemRegion regions[];
 };
 
+/* The kernel shows what was agreed on as "API: VERSION:FEATURES:POSSIBLE", in hexadecimal. */
+static bool
+is_negotiated(int uffd)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", uffd);
+    g_autofree char *text = NULL;
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return false;
+    const char *line = strstr(text, "API:");
+    unsigned version = 0, features = 0;
+    return line && sscanf(line, "API: %x:%x", &version, &features) == 2 &&
+           (features & TRACE_FEATURES) == TRACE_FEATURES;
+}
+
 bool
 gw_trace_negotiate(int uffd, GError **error)
 {
     struct uffdio_api api = {.api = UFFD_API, .features = TRACE_FEATURES};
-    if (ioctl(uffd, UFFDIO_API, &api) < 0)
+    if (ioctl(uffd, UFFDIO_API, &api) < 0 && !(errno == EINVAL && is_negotiated(uffd)))
         return gw_set_errno(
-            error, errno == EINVAL ? GW_ERROR_NOT_SUPPORTED : GW_ERROR_IO, errno,
+            error, GW_ERROR_NOT_SUPPORTED, EINVAL,
             "this kernel has no asynchronous write protection of shared memory (Linux 6.7 or newer has "
             "it)");
     return true;

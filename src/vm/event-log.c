@@ -118,6 +118,15 @@ gw_event_log_replay(GwEventLog *self, guint64 after, GwEventListener listener, v
     tell(events, listener, user_data);
 }
 
+guint64
+gw_event_log_last_id(GwEventLog *self)
+{
+    g_mutex_lock(&self->lock);
+    guint64 id = self->next_id - 1;
+    g_mutex_unlock(&self->lock);
+    return id;
+}
+
 void
 gw_event_log_free(GwEventLog *self)
 {

@@ -22,5 +22,8 @@ void gw_event_log_publish(GwEventLog *self, const char *type, JsonObject *data, 
 /* Calls `listener` for each kept event whose id is greater than `after`. */
 void gw_event_log_replay(GwEventLog *self, guint64 after, GwEventListener listener, void *user_data);
 
+/* The newest event's id, 0 if there was none. Any thread. */
+guint64 gw_event_log_last_id(GwEventLog *self);
+
 void gw_event_log_free(GwEventLog *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwEventLog, gw_event_log_free)

@@ -10,7 +10,7 @@ typedef struct {
     bool adopt;         /* take over what runs instead of starting it */
     bool paused;        /* start it paused */
     bool exit_when_off; /* end, and remove everything, when the guest is off */
-    int ready_fd;       /* gets a byte when the VM is up; the supervisor then leaves the terminal. -1: it stays */
+    int ready_fd; /* gets a byte when the VM is up; the supervisor then leaves the terminal. -1: it stays */
 } GwSuperviseOptions;
 
 /* Runs; takes dir, setup and config. Returns the program's exit status. */

@@ -221,8 +221,12 @@ settle_adopted(GwVm *self, const GwJournalSummary *before, GError **error)
             return false;
         gw_vm_attach_console(self, i, fd);
     }
-    if (strcmp(run_state, "prelaunch") == 0 && !before->start_paused && !before->ran)
+    /* Killed before the guest's first instruction, on the way to it: that was asked for, so it is done now.
+     */
+    if (strcmp(run_state, "prelaunch") == 0 && (before->ran || !before->start_paused)) {
+        gw_vm_set_state(self, GW_VM_STARTING, 0);
         return finish_start(self, false, error);
+    }
     gw_vm_set_state(self, strcmp(run_state, "running") == 0 ? GW_VM_RUNNING : GW_VM_PAUSED, 0);
     return true;
 }
@@ -255,7 +259,6 @@ op_adopt(GwVm *self, GError **error)
         note_lost(self, cause->message);
         return true;
     }
-    gw_vm_set_state(self, GW_VM_STARTING, 0);
     GwQemu *qemu = gw_qemu_adopt(&process, self->config->uuid, &hooks, &image, &cause);
     if (!qemu && g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND)) {
         note_lost(self, cause->message);
@@ -350,6 +353,11 @@ op_trace_arm(GwVm *self, GError **error)
         return false;
     if (self->trace) {
         g_set_error_literal(error, GW_ERROR, GW_ERROR_WRONG_STATE, "the trace is armed already");
+        return false;
+    }
+    if (gw_qemu_uffd(self->qemu) < 0) {
+        g_set_error_literal(error, GW_ERROR, GW_ERROR_NOT_SUPPORTED,
+                            "this guest's QEMU has no userfaultfd: it cannot be traced");
         return false;
     }
     g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(GwMemRegion));

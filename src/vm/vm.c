@@ -320,6 +320,8 @@ gw_vm_status(GwVm *self)
     JsonObject *status = json_object_new();
     JsonObject *supervisor = json_object_new();
     JsonObject *memory = json_object_new();
+    JsonObject *events = json_object_new();
+    json_object_set_int_member(events, "last_id", (gint64)gw_event_log_last_id(self->events));
 
     g_mutex_lock(&self->lock);
     json_object_set_string_member(status, "name", self->config->name);
@@ -342,6 +344,7 @@ gw_vm_status(GwVm *self)
     else
         json_object_set_null_member(status, "qemu");
     json_object_set_array_member(status, "nics", nic_status(self));
+    json_object_set_object_member(status, "events", events);
     if (self->last_exit)
         json_object_set_object_member(status, "last_exit", json_object_ref(self->last_exit));
     else

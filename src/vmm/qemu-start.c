@@ -330,6 +330,19 @@ gw_qemu_start(const GwQemuLaunch *launch, const GwQemuHooks *hooks, GError **err
     return NULL;
 }
 
+/* Without it the guest runs as well; what is not possible then is to trace, and so to move it. */
+static void
+take_back_uffd(GwQemu *self)
+{
+    g_autoptr(GError) error = NULL;
+    self->uffd = gw_process_take_fd_by_link(&self->process, UFFD_LINK, &error);
+    if (self->uffd >= 0 && gw_trace_negotiate(self->uffd, &error))
+        return;
+    g_warning("%s, ignoring: the guest runs, but cannot be traced or moved", error->message);
+    if (self->uffd >= 0)
+        close(g_steal_fd(&self->uffd));
+}
+
 GwQemu *
 gw_qemu_adopt(GwProcess *process, const char *image_name, const GwQemuHooks *hooks, GwImage **ret_image,
               GError **error)
@@ -347,12 +360,16 @@ gw_qemu_adopt(GwProcess *process, const char *image_name, const GwQemuHooks *hoo
     g_autoptr(GwQemu) self = qemu_new(image_name, image, hooks);
     self->process = taken;
     taken = GW_PROCESS_NONE;
-    self->uffd = gw_process_take_fd_by_link(&self->process, UFFD_LINK, error);
-    if (self->uffd < 0)
+    /* QMP first: a QEMU that has just been started may still be on its way to making its userfaultfd. */
+    g_autoptr(GError) cause = NULL;
+    int qmp_fd = gw_unix_socket_connect(hooks->qmp_path, &cause);
+    if (qmp_fd < 0) {
+        g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST, "no QMP: %s", cause->message);
         return NULL;
-    int qmp_fd = gw_unix_socket_connect(hooks->qmp_path, error);
-    if (qmp_fd < 0 || !open_qmp(self, qmp_fd, error) || !prepare_migration(self, error))
+    }
+    if (!open_qmp(self, qmp_fd, error) || !prepare_migration(self, error))
         return NULL;
+    take_back_uffd(self);
     *ret_image = g_steal_pointer(&image);
     return g_steal_pointer(&self);
 }

@@ -52,7 +52,7 @@ GwVmm *gw_qemu_vmm(GwQemu *self);
 
 const GwProcess *gw_qemu_process(const GwQemu *self);
 unsigned gw_qemu_version(const GwQemu *self); /* see gw_qmp_version() */
-int gw_qemu_uffd(const GwQemu *self);         /* borrowed; negotiated for gw_trace_arm() */
+int gw_qemu_uffd(const GwQemu *self);         /* borrowed; negotiated for gw_trace_arm(); -1: none */
 
 /* QEMU's run state, such as "running", "paused", "prelaunch", "inmigrate"; free it. */
 char *gw_qemu_run_state(GwQemu *self, GError **error);

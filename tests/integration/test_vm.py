@@ -15,7 +15,7 @@ import pytest
 from labkit import netns
 from labkit.errors import LabError
 from labkit.guest import ECHO_PORT, MEMORY_PORT, Guest
-from labkit.vm import GODWIT_VM, IMAGE_DIR, ApiError, Vm, config, wait_until
+from labkit.vm import GODWIT_VM, IMAGE_DIR, ApiError, Prober, Vm, config, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,30 @@ def test_pause_and_resume(lab, web):
     wait_until(lambda: guest.ping(lab), 5, "the guest to answer again")
     types = [event["type"] for event in vm.events("vm.paused")]
     assert types[:2] == ["vm.starting", "vm.running"] and types[-1] == "vm.paused"
+
+
+def test_the_prober_sees_a_pause_as_long_as_it_was(lab, web):
+    """200 ms by the supervisor's own events, ± 10 ms by the client. The guest's waking up on a busy machine is part of
+    what a client sees, so the best of three counts; none may be reported shorter than it was."""
+    guest, vm = web
+    gaps = []
+    with Prober(lab, guest.address) as prober:
+        for _ in range(3):
+            prober.mark()
+            paused = time.monotonic()
+            vm.power("pause")
+            signal.sigtimedwait([], max(0, paused + 0.2 - time.monotonic()))
+            vm.power("resume")
+            wait_until(lambda: guest.ping(lab), 5, "the guest to answer again")
+            events = [event for event in vm.events_so_far() if event["type"] in ("vm.paused", "vm.running")]
+            paused_ms = (events[-1]["monotonic_us"] - events[-2]["monotonic_us"]) / 1000
+            window = prober.mark()
+            gaps.append(window["longest_gap_ms"] - paused_ms)
+            assert 190 < paused_ms < 260
+        report = prober.stop()
+    assert min(gaps) > -3, gaps
+    assert min(abs(gap) for gap in gaps) < 10, gaps
+    assert not report["tcp"]["lost"] and report["tcp"]["wrong_bytes"] == 0
 
 
 def test_power_refuses_what_makes_no_sense(web):
