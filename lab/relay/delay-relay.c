@@ -143,7 +143,7 @@ tap_open(const char *name)
         complain("opening /dev/net/tun: %s", strerror(errno));
         return -1;
     }
-    strcpy(request.ifr_name, name);
+    memcpy(request.ifr_name, name, strlen(name) + 1); /* its length was checked */
     if (ioctl(fd, TUNSETIFF, &request) < 0) {
         complain("creating TAP %s: %s", name, strerror(errno));
         close(fd);
@@ -168,7 +168,7 @@ control_listen(const char *path)
         complain("control socket path %s is longer than %zu characters", path, sizeof(address.sun_path) - 1);
         return -1;
     }
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         complain("creating the control socket: %s", strerror(errno));
@@ -409,7 +409,7 @@ watch_serve(Relay *self)
 
     while (read(self->watch_fd, events, sizeof(events)) > 0)
         ;
-    if (access(self->until_gone, F_OK) < 0)
+    if (self->until_gone && access(self->until_gone, F_OK) < 0)
         self->stop = true;
 }
 

@@ -290,20 +290,15 @@ give_up_start(GwQemu *self, const char *log_path, GError **error)
 {
     if (self->process.pidfd < 0)
         return;
-    if (!gw_process_wait(&self->process, 500)) /* it may be about to say why it ends */
-        gw_process_signal(&self->process, SIGKILL);
-    gw_process_wait(&self->process, -1);
+    bool ended_by_itself = gw_process_wait(&self->process, 500); /* it may be about to say why */
+    if (!ended_by_itself)
+        gw_qemu_kill(self);
     g_autofree char *how = gw_process_reap(&self->process);
     g_autofree char *words = gw_qemu_last_words(log_path);
-    if (!error || !*error)
-        return;
-    GError *full = g_error_new(GW_ERROR, (*error)->domain == GW_ERROR ? (*error)->code : GW_ERROR_VMM_FAILED,
-                               "starting QEMU: %s; QEMU (%s) said: %s", (*error)->message, how,
-                               words ? words : "nothing");
-    if (words && strcmp(how, "killed by SIGKILL") != 0)
-        full->code = GW_ERROR_VMM_FAILED;
-    g_error_free(*error);
-    *error = full;
+    g_autoptr(GError) cause = *error;
+    *error = NULL;
+    g_set_error(error, GW_ERROR, ended_by_itself ? GW_ERROR_VMM_FAILED : cause->code,
+                "starting QEMU: %s; QEMU (%s) said: %s", cause->message, how, words ? words : "nothing");
 }
 
 GwQemu *

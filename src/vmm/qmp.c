@@ -46,13 +46,11 @@
 #include "qmp-message.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define READ_CHUNK_BYTES (64 * 1024)
@@ -663,90 +661,6 @@ gw_qmp_new(int fd, const GwQmpCallbacks *callbacks, GError **error)
         !set_ready(self, error))
         return NULL;
     return g_steal_pointer(&self);
-}
-
-/* sun_path has room for 107 bytes and run-time directories may be deeper. A longer path is opened and reached
- * through /proc, whatever the length of its directory or name. */
-static int
-fill_address(const char *path, struct sockaddr_un *ret_address, int *ret_path_fd)
-{
-    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    *ret_path_fd = -1;
-    if (!*path)
-        return -EINVAL; /* would be an abstract name */
-    if (strlen(path) < sizeof(ret_address->sun_path)) {
-        strcpy(ret_address->sun_path, path);
-        return 0;
-    }
-    *ret_path_fd = open(path, O_PATH | O_CLOEXEC);
-    if (*ret_path_fd < 0)
-        return -errno;
-    g_snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d", *ret_path_fd);
-    return 0;
-}
-
-/* The connected socket or -errno. Never blocks: a full backlog is -EAGAIN. */
-static int
-connect_once(const char *path)
-{
-    struct sockaddr_un address;
-    int path_fd = -1;
-    int r = fill_address(path, &address, &path_fd);
-    if (r < 0)
-        return r;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        r = -errno;
-        if (fd >= 0)
-            close(fd);
-        fd = r;
-    }
-    if (path_fd >= 0)
-        close(path_fd);
-    return fd;
-}
-
-static GwError
-code_of_connect(int errnum)
-{
-    switch (errnum) {
-    case EINVAL:
-    case ENAMETOOLONG:
-        return GW_ERROR_INVALID_ARGUMENT;
-    case EACCES:
-    case EPERM:
-        return GW_ERROR_NOT_PERMITTED;
-    default:
-        return GW_ERROR_IO;
-    }
-}
-
-GwQmp *
-gw_qmp_connect(const char *path, const GwQmpCallbacks *callbacks, GError **error)
-{
-    gint64 deadline_us = deadline_in(callbacks->timeout_ms);
-    int pause_ms = 1;
-    int fd = -1;
-
-    /* A timed poll because nothing tells of the moment that counts: inotify sees bind() make the file, but
-     * not the listen() after it. 1 ms doubling to 16 ms costs a start-up at most half of what it has taken
-     * already, and a hundred wake-ups in the worst seconds. */
-    while ((fd = connect_once(path)) == -ENOENT || fd == -ECONNREFUSED || fd == -EAGAIN) {
-        int left_ms = ms_until(deadline_us);
-        if (left_ms == 0) {
-            g_autofree char *timeout = format_timeout(callbacks->timeout_ms);
-            gw_set_errno(error, GW_ERROR_TIMED_OUT, -fd, "qmp: connecting to %s: nobody there within %s",
-                         path, timeout);
-            return NULL;
-        }
-        poll(NULL, 0, MIN(pause_ms, left_ms));
-        pause_ms = MIN(2 * pause_ms, 16);
-    }
-    if (fd < 0) {
-        gw_set_errno(error, code_of_connect(-fd), -fd, "qmp: connecting to %s", path);
-        return NULL;
-    }
-    return gw_qmp_new(fd, callbacks, error);
 }
 
 static void

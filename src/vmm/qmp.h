@@ -29,13 +29,8 @@ typedef struct {
     GwQmpEventFunc event; /* may be NULL */
     GwQmpLostFunc lost;   /* may be NULL */
     void *user_data;
-    int timeout_ms; /* for greeting and capability negotiation together; before that, as long again to connect
-                     */
+    int timeout_ms; /* at least 0; for greeting and capability negotiation together */
 } GwQmpCallbacks;
-
-/* Connects to the Unix socket at `path`, which may be longer than a socket address (then /proc is needed);
- * retries until the time-out while nothing listens there yet. */
-GwQmp *gw_qmp_connect(const char *path, const GwQmpCallbacks *callbacks, GError **error);
 
 /* Takes `fd`, a stream socket (also on failure), waits for the greeting and negotiates capabilities. */
 GwQmp *gw_qmp_new(int fd, const GwQmpCallbacks *callbacks, GError **error);

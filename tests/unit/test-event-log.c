@@ -116,8 +116,7 @@ test_members(void)
     g_assert_cmpuint(json_object_get_size(off), ==, 4);
 
     const char *at = gw_json_get_string(off, "at");
-    g_assert_true(
-        g_regex_match_simple("^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{6}Z$", at, 0, 0));
+    g_assert_true(g_regex_match_simple("^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{6}Z$", at, 0, 0));
     g_autoptr(GDateTime) when = g_date_time_new_from_iso8601(at, NULL);
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_assert_cmpint(ABS(g_date_time_difference(now, when)), <, 10 * G_TIME_SPAN_SECOND);
@@ -178,9 +177,11 @@ test_replay(void)
     Fixture f;
     set_up(&f);
     assert_replay(&f, 0, 1, 0);
+    g_assert_cmpuint(gw_event_log_last_id(f.log), ==, 0);
     for (unsigned i = 0; i < 5; i++)
         gw_event_log_publish(f.log, "x", NULL, 0);
     assert_replay(&f, 0, 1, 5); /* also what the listener was not told yet */
+    g_assert_cmpuint(gw_event_log_last_id(f.log), ==, 5);
     assert_replay(&f, 3, 4, 5);
     assert_replay(&f, 5, 6, 5);
     assert_replay(&f, G_MAXUINT64, 1, 0);

@@ -16,7 +16,7 @@
 
 #define PAGE            ((uint64_t)GW_PAGE_SIZE)
 #define N_WRITERS       3
-#define WRITES_EACH     100000
+#define WRITES_EACH     400000
 #define CONCURRENT_SIZE (512 * PAGE)
 
 /* An image mapped in pieces as QEMU maps guest memory around the holes of a PC's address space. */
@@ -118,7 +118,8 @@ write_page(const Fixture *f, uint64_t pfn)
     *page = (char)(*page + 1);
 }
 
-/* Marks in `seen` (a byte a page) what a scan of [from, end) in steps of `max_runs` reports; nothing twice. */
+/* Marks in `seen` (a byte a page) what a scan of [from, end) in steps of `max_runs` reports; nothing twice.
+ */
 static void
 scan_into(Fixture *f, uint64_t from, uint64_t end, unsigned max_runs, GByteArray *seen)
 {
@@ -275,8 +276,8 @@ test_random_sets(void)
         /* from a few pages to most of them, the edges of all regions among them */
         static const uint64_t edges[] = {0, 99, 100, 101, 433, 434, 1023};
         for (unsigned i = 0; i < 3u << (round % 10); i++) {
-            uint64_t pfn = i < G_N_ELEMENTS(edges) ? edges[i]
-                                                   : (uint64_t)g_test_rand_int_range(0, (gint32)n_pages);
+            uint64_t pfn =
+                i < G_N_ELEMENTS(edges) ? edges[i] : (uint64_t)g_test_rand_int_range(0, (gint32)n_pages);
             write_page(&f, pfn);
             written->data[pfn] = 1;
         }
@@ -494,6 +495,19 @@ test_arm_fails(void)
     tear_down(&f);
 }
 
+/* A supervisor that takes over gets a descriptor on which all is agreed already. */
+static void
+test_negotiate_again(void)
+{
+    g_autoptr(GError) error = NULL;
+    int uffd;
+    if (!open_uffd(&uffd))
+        return;
+    g_assert_true(gw_trace_negotiate(uffd, &error));
+    g_assert_no_error(error);
+    close(uffd);
+}
+
 static void
 test_negotiate_fails(void)
 {
@@ -501,12 +515,23 @@ test_negotiate_fails(void)
     int uffd;
     if (!open_uffd(&uffd))
         return;
-    g_assert_false(gw_trace_negotiate(uffd, &error)); /* once in its life */
-    g_assert_error(error, GW_ERROR, GW_ERROR_NOT_SUPPORTED);
     close(uffd);
+    /* agreed on something else before */
+    int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    int other = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+    struct uffdio_api api = {.api = UFFD_API};
+    g_assert_cmpint(ioctl(other, UFFDIO_API, &api), ==, 0);
+    g_assert_false(gw_trace_negotiate(other, &error));
+    g_assert_error(error, GW_ERROR, GW_ERROR_NOT_SUPPORTED);
     g_clear_error(&error);
+    close(other);
+
+    g_assert_false(gw_trace_negotiate(device, &error)); /* no userfaultfd at all */
+    g_assert_nonnull(error);
+    g_clear_error(&error);
+    close(device);
     g_assert_false(gw_trace_negotiate(-1, &error));
-    g_assert_error(error, GW_ERROR, GW_ERROR_IO);
+    g_assert_nonnull(error);
 }
 
 int
@@ -522,6 +547,7 @@ main(int argc, char **argv)
     g_test_add_func("/trace/concurrent-writers", test_concurrent_writers);
     g_test_add_func("/trace/disarm-and-arm-again", test_disarm_and_arm_again);
     g_test_add_func("/trace/arm-fails", test_arm_fails);
+    g_test_add_func("/trace/negotiate-again", test_negotiate_again);
     g_test_add_func("/trace/negotiate-fails", test_negotiate_fails);
     return g_test_run();
 }
