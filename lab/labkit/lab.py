@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -143,8 +144,19 @@ def _tear_down(name: str) -> bool:
     finally:
         for fd in fds:
             os.close(fd)
+    _remove_cgroups(name)
     State.remove(name)
     return found
+
+
+def _remove_cgroups(name: str) -> None:
+    """The control groups of VMs whose supervisors did not live to remove them. Their configurations name them."""
+    root = Path("/sys/fs/cgroup")
+    for config in (state.ROOT / name).glob("*/run/vms/*/config.json"):
+        with suppress(OSError, ValueError, KeyError):
+            uuid = json.loads(config.read_text())["uuid"]
+            for group in (*root.glob(f"godwit/{uuid}"), *root.glob(f"*/godwit/{uuid}")):
+                group.rmdir()
 
 
 def _remove_netns(name: str) -> None:

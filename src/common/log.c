@@ -5,6 +5,7 @@
 #include "error.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 static const char *log_program = "godwit";
 static GLogLevelFlags log_most = G_LOG_LEVEL_MESSAGE;
 static bool log_to_journal;
+static bool log_criticals_are_fatal; /* G_DEBUG=fatal-criticals: GLib leaves that to the writer */
 static struct {
     const char *name;
     char *journal_name;
@@ -50,6 +52,8 @@ write_line(GLogLevelFlags level, const char *message)
                     log_program, getpid(), level_word(level), message);
     for (unsigned i = 0; i < n_log_fields; i++)
         g_string_append_printf(line, " %s=%s", log_fields[i].name, log_fields[i].value);
+    /* A message is one line, whatever QEMU or a file name had in it. */
+    g_strdelimit(line->str, "\n\r", ' ');
     g_string_append_c(line, '\n');
     /* One write a line, so that lines of several threads do not mix; a log that cannot be written is no
      * reason to stop a VM. */
@@ -75,10 +79,12 @@ writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer u
     if ((level & G_LOG_LEVEL_MASK) > log_most)
         return G_LOG_WRITER_HANDLED;
     if (log_to_journal)
-        return write_journal(level, fields, n_fields);
-    for (gsize i = 0; i < n_fields; i++)
+        write_journal(level, fields, n_fields);
+    for (gsize i = 0; i < n_fields && !log_to_journal; i++)
         if (strcmp(fields[i].key, "MESSAGE") == 0)
             write_line(level, fields[i].value);
+    if (log_criticals_are_fatal && (level & G_LOG_LEVEL_CRITICAL))
+        abort();
     return G_LOG_WRITER_HANDLED;
 }
 
@@ -90,6 +96,8 @@ gw_log_init(const char *program, const char *level, GError **error)
             continue;
         log_program = program;
         log_most = levels[i].level;
+        const char *debug = g_getenv("G_DEBUG");
+        log_criticals_are_fatal = debug && strstr(debug, "fatal-criticals");
         log_to_journal = g_log_writer_is_journald(STDERR_FILENO);
         g_log_set_writer_func(writer, NULL, NULL);
         return true;

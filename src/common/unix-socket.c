@@ -63,14 +63,20 @@ gw_unix_socket_connect(const char *path, GError **error)
 static bool
 make_way(const char *path, GError **error)
 {
-    g_autoptr(GError) cause = NULL;
-    int fd = gw_unix_socket_connect(path, &cause);
+    int fd = gw_unix_socket_connect(path, NULL);
     if (fd >= 0) {
         close(fd);
         g_set_error(error, GW_ERROR, GW_ERROR_EXISTS, "somebody listens on %s already", path);
         return false;
     }
-    if (g_error_matches(cause, GW_ERROR, GW_ERROR_PEER_LOST) && unlink(path) < 0 && errno != ENOENT)
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return true; /* what is wrong with the directory, binding will tell */
+    if (!S_ISSOCK(st.st_mode)) {
+        g_set_error(error, GW_ERROR, GW_ERROR_EXISTS, "%s is there and is no socket", path);
+        return false;
+    }
+    if (unlink(path) < 0 && errno != ENOENT)
         return gw_set_errno(error, GW_ERROR_IO, errno, "removing the old socket %s", path);
     return true;
 }
@@ -108,8 +114,9 @@ gw_fdpass_receive(int socket, void *buffer, size_t size, int ret_fds[GW_FDPASS_M
     *ret_n_fds = 0;
     struct pollfd ready = {.fd = socket, .events = POLLIN};
     int n_ready;
+    gint64 deadline_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
     do
-        n_ready = poll(&ready, 1, timeout_ms);
+        n_ready = poll(&ready, 1, (int)MAX(0, (deadline_us - g_get_monotonic_time()) / 1000));
     while (n_ready < 0 && errno == EINTR);
     if (n_ready == 0) {
         g_set_error(error, GW_ERROR, GW_ERROR_TIMED_OUT, "no descriptors within %d ms", timeout_ms);

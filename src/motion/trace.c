@@ -48,11 +48,15 @@ bool
 gw_trace_negotiate(int uffd, GError **error)
 {
     struct uffdio_api api = {.api = UFFD_API, .features = TRACE_FEATURES};
-    if (ioctl(uffd, UFFDIO_API, &api) < 0 && !(errno == EINVAL && is_negotiated(uffd)))
+    if (ioctl(uffd, UFFDIO_API, &api) == 0)
+        return true;
+    int errnum = errno;
+    if (errnum != EINVAL)
+        return gw_set_errno(error, GW_ERROR_IO, errnum, "userfaultfd");
+    if (!is_negotiated(uffd))
         return gw_set_errno(
-            error, GW_ERROR_NOT_SUPPORTED, EINVAL,
-            "this kernel has no asynchronous write protection of shared memory (Linux 6.7 or newer has "
-            "it)");
+            error, GW_ERROR_NOT_SUPPORTED, errnum,
+            "no asynchronous write protection of shared memory in this kernel (Linux 6.7 has it)");
     return true;
 }
 

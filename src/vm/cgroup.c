@@ -20,6 +20,14 @@ option_is_set(const char *options, const char *option)
     return g_strv_contains((const char *const *)all, option);
 }
 
+/* "cpuset cpu io": "cpuset" alone does not count. */
+static bool
+lists_cpu(const char *controllers)
+{
+    g_auto(GStrv) words = g_strsplit_set(controllers ? controllers : "", " \n", -1);
+    return g_strv_contains((const char *const *)words, "cpu");
+}
+
 GwCgroupHost
 gw_cgroup_find(const char *mounts, const char *v2_controllers)
 {
@@ -30,12 +38,12 @@ gw_cgroup_find(const char *mounts, const char *v2_controllers)
         if (g_strv_length(fields) < 4)
             continue;
         bool v1 = strcmp(fields[2], "cgroup") == 0 && option_is_set(fields[3], "cpu");
-        bool v2 = strcmp(fields[2], "cgroup2") == 0 && v2_controllers && strstr(v2_controllers, "cpu") &&
-                  !host.version;
+        bool v2 = strcmp(fields[2], "cgroup2") == 0 && lists_cpu(v2_controllers) && !host.version;
         if (!v1 && !v2)
             continue;
         g_free(host.root);
-        host = (GwCgroupHost){v1 ? GW_CGROUP_V1 : GW_CGROUP_V2, g_strdup(fields[1])};
+        host = (GwCgroupHost){v1 ? GW_CGROUP_V1 : GW_CGROUP_V2,
+                              g_strcompress(fields[1])}; /* "\\040" is a blank */
         if (v1)
             break;
     }
@@ -85,13 +93,13 @@ set_cpu(const GwCgroupHost *host, const char *group, unsigned shares, unsigned l
 {
     unsigned quota_us = (unsigned)((guint64)limit_percent * PERIOD_US / 100);
     g_autofree char *weight = g_strdup_printf("%u", gw_cgroup_cpu_value(host->version, shares));
-    g_autofree char *quota = g_strdup_printf("%u", quota_us);
-    g_autofree char *max = g_strdup_printf("%u %u", quota_us, PERIOD_US);
+    /* "No limit" is written too: a group that a crash left behind may still have one. */
+    g_autofree char *quota = limit_percent ? g_strdup_printf("%u", quota_us) : g_strdup("-1");
+    g_autofree char *max = limit_percent ? g_strdup_printf("%u %u", quota_us, PERIOD_US) : g_strdup("max");
     if (host->version == GW_CGROUP_V1)
         return write_value(group, "cpu.shares", weight, error) &&
-               (!limit_percent || write_value(group, "cpu.cfs_quota_us", quota, error));
-    return write_value(group, "cpu.weight", weight, error) &&
-           (!limit_percent || write_value(group, "cpu.max", max, error));
+               write_value(group, "cpu.cfs_quota_us", quota, error);
+    return write_value(group, "cpu.weight", weight, error) && write_value(group, "cpu.max", max, error);
 }
 
 static bool
@@ -129,7 +137,7 @@ gw_cgroup_make(const GwCgroupHost *host, const char *uuid, unsigned shares, unsi
             gw_set_errno(error, GW_ERROR_NOT_SUPPORTED, errno, "CPU shares and limits: %s", procs);
     }
     if (fd < 0)
-        g_rmdir(group);
+        gw_cgroup_remove(host, uuid);
     return fd;
 }
 

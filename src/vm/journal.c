@@ -22,10 +22,26 @@ now_text(void)
     return g_date_time_format(now, "%Y-%m-%dT%H:%M:%S.%fZ");
 }
 
+/* A line that was cut short (a full disk, a child that died in it) is taken off: what was not written whole
+ * was not acted upon, and the next line must not grow onto it. */
+static bool
+cut_torn_line(GwJournal *self, GError **error)
+{
+    off_t end = lseek(self->fd, 0, SEEK_END), keep = end;
+    char c = '\n';
+    while (keep > 0 && pread(self->fd, &c, 1, keep - 1) == 1 && c != '\n')
+        keep--;
+    if (keep < end && ftruncate(self->fd, keep) < 0)
+        return gw_set_errno(error, GW_ERROR_IO, errno, "mending the journal %s", self->path);
+    return true;
+}
+
 static bool
 write_line(GwJournal *self, const char *line, GError **error)
 {
     size_t length = strlen(line);
+    if (!cut_torn_line(self, error))
+        return false;
     ssize_t n;
     do
         n = write(self->fd, line, length);
@@ -48,14 +64,7 @@ gw_journal_open(const char *path, GError **error)
     g_autoptr(GwJournal) self = g_new0(GwJournal, 1);
     self->fd = fd;
     self->path = g_strdup(path);
-
-    char last = '\n';
-    off_t size = lseek(fd, 0, SEEK_END);
-    if (size > 0 && pread(fd, &last, 1, size - 1) != 1)
-        last = '\0';
-    if (last != '\n' && !write_line(self, "\n", error))
-        return NULL;
-    return g_steal_pointer(&self);
+    return cut_torn_line(self, error) ? g_steal_pointer(&self) : NULL;
 }
 
 bool

@@ -3,10 +3,12 @@
 #include "commands.h"
 #include "version.h"
 
+#include <fcntl.h>
 #include <glib.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -41,6 +43,12 @@ int
 main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
+    /* Started with standard descriptors closed, we would get these numbers for files of our own. */
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd >= 0)
+        close(fd);
     if (argc < 2) {
         print_help(stderr);
         return 2;

@@ -63,9 +63,13 @@ lock(GwVmDir *self, int flags, GError **error)
     for (int waited = 0; (failed = flock(fd, LOCK_EX | LOCK_NB)) && waited < LOCK_WAIT_MS;
          waited += LOCK_STEP_MS)
         g_usleep(LOCK_STEP_MS * 1000);
-    if (failed || !is_current(fd, path)) {
+    bool current = is_current(fd, path);
+    if (failed || !current) {
         close(fd);
-        g_set_error(error, GW_ERROR, GW_ERROR_EXISTS, "%s: the VM's supervisor is alive", self->path);
+        if (current)
+            g_set_error(error, GW_ERROR, GW_ERROR_EXISTS, "%s: the VM's supervisor is alive", self->path);
+        else
+            g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "%s: the VM has just been removed", self->path);
         return false;
     }
     self->lock_fd = fd;
@@ -107,7 +111,10 @@ gw_vm_dir_create(const char *runtime_dir, const char *name, GError **error)
             gw_set_errno(error, GW_ERROR_IO, errno, "making %s", self->path);
         return NULL;
     }
-    return lock(self, O_CREAT, error) ? g_steal_pointer(&self) : NULL;
+    if (lock(self, O_CREAT, error))
+        return g_steal_pointer(&self);
+    g_rmdir(self->path);
+    return NULL;
 }
 
 GwVmDir *

@@ -68,4 +68,4 @@ void gw_vm_watch_end(GwVm *self, int pidfd);
 void gw_vm_attach_console(GwVm *self, unsigned port, int fd);
 
 /* QEMU's events; in the QMP reader's thread. */
-void gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 received_us, void *user_data);
+void gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 when_us, void *user_data);

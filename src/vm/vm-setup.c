@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -123,7 +124,8 @@ gw_vm_setup_parse(const char *text, GError **error)
     return g_steal_pointer(&self);
 }
 
-/* A path that climbs out of the datastore is refused by the kernel (RESOLVE_BENEATH), links included. */
+/* A path that climbs out of the datastore is refused by the kernel (RESOLVE_BENEATH), links included.
+ * O_NONBLOCK: a FIFO in a datastore must not keep us waiting; it means nothing to files and disks. */
 int
 gw_vm_setup_open(const GwVmSetup *self, const GwFileRef *file, int flags, GError **error)
 {
@@ -139,16 +141,26 @@ gw_vm_setup_open(const GwVmSetup *self, const GwFileRef *file, int flags, GError
         gw_set_errno(error, GW_ERROR_NOT_FOUND, errno, "datastore '%s': %s", file->datastore, directory);
         return -1;
     }
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK),
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd = (int)syscall(SYS_openat2, root, file->path, &how, sizeof how);
     int errnum = errno;
     close(root);
+    struct stat st;
+    if (fd >= 0 && (fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))) {
+        g_set_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT,
+                    "%s in datastore '%s' is neither a file nor a disk", file->path, file->datastore);
+        close(fd);
+        return -1;
+    }
+    GwError code = errnum == ENOENT                      ? GW_ERROR_NOT_FOUND
+                   : errnum == EACCES || errnum == EPERM ? GW_ERROR_NOT_PERMITTED
+                                                         : GW_ERROR_IO;
     if (fd < 0 && errnum == EXDEV)
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED, "%s leads out of datastore '%s'", file->path,
                     file->datastore);
     else if (fd < 0)
-        gw_set_errno(error, errnum == ENOENT ? GW_ERROR_NOT_FOUND : GW_ERROR_IO, errnum,
-                     "%s in datastore '%s' (%s)", file->path, file->datastore, directory);
+        gw_set_errno(error, code, errnum, "%s in datastore '%s' (%s)", file->path, file->datastore,
+                     directory);
     return fd;
 }

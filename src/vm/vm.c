@@ -63,7 +63,7 @@ gw_vm_set_state(GwVm *self, GwVmState state, gint64 monotonic_us)
 }
 
 void
-gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 received_us, void *user_data)
+gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 when_us, void *user_data)
 {
     GwVm *self = user_data;
     GwVmState state = gw_vm_state(self);
@@ -72,14 +72,14 @@ gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 received_us, voi
     bool lives = state == GW_VM_RUNNING || state == GW_VM_PAUSED || state == GW_VM_STARTING;
 
     if (strcmp(event, "STOP") == 0 && lives && state != GW_VM_STARTING) {
-        gw_vm_set_state(self, GW_VM_PAUSED, received_us);
+        gw_vm_set_state(self, GW_VM_PAUSED, when_us);
     } else if (strcmp(event, "RESUME") == 0 && lives) {
-        gw_vm_set_state(self, GW_VM_RUNNING, received_us);
+        gw_vm_set_state(self, GW_VM_RUNNING, when_us);
     } else if (strcmp(event, "RESET") == 0) {
-        gw_event_log_publish(self->events, "vm.reset", NULL, received_us);
+        gw_event_log_publish(self->events, "vm.reset", NULL, when_us);
     } else if (strcmp(event, "GUEST_PANICKED") == 0) {
         g_warning("the guest's kernel panicked");
-        gw_event_log_publish(self->events, "vm.panicked", NULL, received_us);
+        gw_event_log_publish(self->events, "vm.panicked", NULL, when_us);
     } else if (strcmp(event, "SHUTDOWN") == 0) {
         const char *reason = data ? gw_json_get_string(data, "reason") : NULL;
         g_mutex_lock(&self->lock);

@@ -60,7 +60,9 @@ gw_process_reap(const GwProcess *self)
         return g_strdup("ended");
     if (info.si_code == CLD_EXITED)
         return g_strdup_printf("exit status %d", info.si_status);
-    return g_strdup_printf("killed by SIG%s", sigabbrev_np(info.si_status));
+    const char *name = sigabbrev_np(info.si_status); /* NULL for real-time signals */
+    return name ? g_strdup_printf("killed by SIG%s", name)
+                : g_strdup_printf("killed by signal %d", info.si_status);
 }
 
 int
@@ -77,9 +79,11 @@ int
 gw_process_take_fd_by_link(const GwProcess *self, const char *link, GError **error)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/fd", self->pid);
-    g_autoptr(GDir) dir = g_dir_open(path, 0, error);
-    if (!dir)
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    if (!dir) {
+        g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "process %d has ended", self->pid);
         return -1;
+    }
     int lowest = -1;
     for (const char *name; (name = g_dir_read_name(dir));) {
         g_autofree char *entry = g_build_filename(path, name, NULL);

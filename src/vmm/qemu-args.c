@@ -17,7 +17,10 @@
 #define DISK_SLOT       10u
 #define N_DISK_SLOTS    16u
 #define SCSI_SLOT       26u
-#define SCSI_CONTROLLER "gw.scsi" /* no id of a configuration has a dot */
+/* Ids of ours have a dot, which no id of a configuration has. */
+#define SCSI_CONTROLLER "gw.scsi"
+#define UEFI_CODE       "gw.uefi-code"
+#define UEFI_VARS       "gw.uefi-vars"
 #define FDSET_OF_DISK   1u
 #define FDSET_OF_CDROM  (FDSET_OF_DISK + GW_VM_MAX_DISKS)
 #define FDSET_OF_VARS   99u
@@ -93,8 +96,8 @@ add_machine(Args *args, GwAccel accel, bool incoming)
     /* vmport, hpet, smbus and vapic are devices of the past whose state costs 2 ms of every switchover. */
     add(args, "-machine");
     add(args, "%s,memory-backend=ram,vmport=off,hpet=off,smbus=off,usb=off%s%s", c->machine,
-        args->fds->uefi_code ? ",pflash0=uefi-code" : "",
-        args->fds->uefi_vars_fd >= 0 ? ",pflash1=uefi-vars" : "");
+        args->fds->uefi_code ? ",pflash0=" UEFI_CODE : "",
+        args->fds->uefi_vars_fd >= 0 ? ",pflash1=" UEFI_VARS : "");
     add(args, "-global");
     add(args, "apic-common.vapic=off");
     /* A guest that sleeps (S3, S4) by itself would leave the states that a motion knows. */
@@ -239,7 +242,7 @@ add_disk(Args *args, unsigned index)
     JsonObject *file = file_node(set, direct, disk->read_only);
     if (limited) {
         /* The limit sits below the format, so that the device keeps to one node name. */
-        g_autofree char *group = g_strdup_printf("%s-limits", disk->id);
+        g_autofree char *group = g_strdup_printf("gw.%s.limits", disk->id);
         add_disk_limits(args, disk, group);
         JsonObject *throttle = json_object_new();
         json_object_set_string_member(throttle, "driver", "throttle");
@@ -306,9 +309,9 @@ add_nics(Args *args)
         gw_mac_format(nic->mac, mac);
         /* QEMU splits this option at commas; an id has none (vm-config.h). */
         add(args, "-netdev");
-        add(args, "tap,id=%s-net,fd=%d,vhost=off", nic->id, args->fds->tap_fds[i]);
+        add(args, "tap,id=gw.%s,fd=%d,vhost=off", nic->id, args->fds->tap_fds[i]);
         JsonObject *object = device(drivers[nic->model], nic->id);
-        g_autofree char *netdev = g_strdup_printf("%s-net", nic->id);
+        g_autofree char *netdev = g_strdup_printf("gw.%s", nic->id);
         json_object_set_string_member(object, "netdev", netdev);
         json_object_set_string_member(object, "mac", mac);
         /* No boot ROM: it would be 256 KiB more in every switchover, and the guest boots from elsewhere. */
@@ -332,12 +335,12 @@ add_consoles(Args *args)
     add(args, "none");
     add(args, "-vga");
     add(args, "none");
-    add_socket_chardev(args, "qmp", args->fds->qmp_fd);
+    add_socket_chardev(args, "gw.qmp", args->fds->qmp_fd);
     add(args, "-mon");
-    add(args, "chardev=qmp,mode=control");
+    add(args, "chardev=gw.qmp,mode=control");
     for (unsigned i = 0; i < args->config->n_serials; i++) {
-        g_autofree char *id = g_strdup_printf("serial%u", i);
-        g_autofree char *chardev = g_strdup_printf("serial%u-char", i);
+        g_autofree char *id = g_strdup_printf("gw.serial%u", i);
+        g_autofree char *chardev = g_strdup_printf("gw.serial%u.char", i);
         add_socket_chardev(args, chardev, args->fds->serial_fds[i]);
         JsonObject *object = device("isa-serial", id);
         json_object_set_string_member(object, "chardev", chardev);
@@ -353,9 +356,9 @@ add_uefi(Args *args)
     json_object_set_string_member(code, "driver", "file");
     json_object_set_string_member(code, "filename", args->fds->uefi_code);
     json_object_set_boolean_member(code, "read-only", TRUE);
-    add_block_node(args, "uefi-code", "raw", code, false, true);
-    add_fdset(args, FDSET_OF_VARS, args->fds->uefi_vars_fd, "uefi-vars");
-    add_block_node(args, "uefi-vars", "raw", file_node(FDSET_OF_VARS, false, false), false, false);
+    add_block_node(args, UEFI_CODE, "raw", code, false, true);
+    add_fdset(args, FDSET_OF_VARS, args->fds->uefi_vars_fd, UEFI_VARS);
+    add_block_node(args, UEFI_VARS, "raw", file_node(FDSET_OF_VARS, false, false), false, false);
 }
 
 static void

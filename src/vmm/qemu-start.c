@@ -24,7 +24,7 @@
 #define LAST_WORDS_LINES 5
 
 static void
-on_event(const char *event, JsonObject *data, gint64 received_us, void *user_data)
+on_event(const char *event, JsonObject *data, gint64 when_us, void *user_data)
 {
     GwQemu *self = user_data;
     const char *status = data ? gw_json_get_string(data, "status") : NULL;
@@ -36,7 +36,7 @@ on_event(const char *event, JsonObject *data, gint64 received_us, void *user_dat
         g_mutex_unlock(&self->lock);
     }
     if (self->hooks.event)
-        self->hooks.event(event, data, received_us, self->hooks.user_data);
+        self->hooks.event(event, data, when_us, self->hooks.user_data);
 }
 
 static void

@@ -32,10 +32,27 @@ qemu_pause(GwVmm *vmm, GError **error)
     return command((GwQemu *)vmm, "stop", NULL, error);
 }
 
+/* A QEMU that has reported its state complete is still tidying up for a moment ("finish-migrate") and then
+ * refuses to continue. Only a source that takes its guest back meets this; to ask first would cost every
+ * resume a round trip. */
 static bool
 qemu_resume(GwVmm *vmm, GError **error)
 {
-    return command((GwQemu *)vmm, "cont", NULL, error);
+    GwQemu *self = (GwQemu *)vmm;
+    gint64 deadline = g_get_monotonic_time() + GW_QEMU_COMMAND_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
+    for (;;) {
+        g_autoptr(GError) cause = NULL;
+        if (command(self, "cont", NULL, &cause))
+            return true;
+        g_autofree char *state = gw_qemu_run_state(self, NULL);
+        if (g_strcmp0(state, "finish-migrate") != 0 || g_get_monotonic_time() > deadline) {
+            /* It may have ended its tidying between the two questions. */
+            if (g_strcmp0(state, "postmigrate") == 0)
+                return command(self, "cont", NULL, error);
+            g_propagate_error(error, g_steal_pointer(&cause));
+            return false;
+        }
+    }
 }
 
 /* What QEMU says of a migration that failed. */

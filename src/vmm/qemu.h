@@ -11,9 +11,9 @@
 
 typedef struct GwQemu GwQemu;
 
-/* A QMP event, in the QMP reader's thread: keep it short and execute nothing from it. `received_us` is
+/* A QMP event, in the QMP reader's thread: keep it short and execute nothing from it. `when_us` is
  * CLOCK_MONOTONIC. `data` is borrowed and may be NULL. */
-typedef void (*GwQemuEventFunc)(const char *event, JsonObject *data, gint64 received_us, void *user_data);
+typedef void (*GwQemuEventFunc)(const char *event, JsonObject *data, gint64 when_us, void *user_data);
 
 typedef struct {
     const char *qmp_path; /* QMP socket; made at start, found at adoption */

@@ -339,10 +339,10 @@ check_failure(JsonObject *root, GwQmpMessage *message, GError **error)
     return true;
 }
 
-/* Nobody reads QEMU's wall clock here, but what is there has to be right. */
 static bool
-check_timestamp(JsonObject *root, GError **error)
+check_timestamp(JsonObject *root, int64_t *ret_sent_us, GError **error)
 {
+    *ret_sent_us = -1;
     if (!json_object_has_member(root, "timestamp"))
         return true;
     JsonObject *timestamp = gw_json_get_object(root, "timestamp");
@@ -357,6 +357,8 @@ check_timestamp(JsonObject *root, GError **error)
         microseconds > 999999)
         return refuse_member(error, "event with a bad timestamp", timestamp, "microseconds",
                              "an integer from -1 to 999999");
+    if (seconds >= 0 && microseconds >= 0 && seconds < G_MAXINT64 / G_USEC_PER_SEC - 1)
+        *ret_sent_us = seconds * G_USEC_PER_SEC + microseconds;
     return true;
 }
 
@@ -369,7 +371,7 @@ check_event(JsonObject *root, GwQmpMessage *message, GError **error)
     message->data = gw_json_get_object(root, "data");
     if (!message->data && json_object_has_member(root, "data"))
         return refuse_member(error, "event with bad data", root, "data", "an object");
-    if (!check_timestamp(root, error))
+    if (!check_timestamp(root, &message->sent_us, error))
         return false;
     message->root = json_object_ref(root);
     return true;

@@ -48,6 +48,7 @@ typedef struct {
     char *error_description; /* failure: owned, the same */
     const char *event;       /* event: borrowed from root */
     JsonObject *data;        /* event: borrowed from root; NULL if there is none */
+    int64_t sent_us;         /* event: QEMU's wall clock, microseconds since 1970; -1 if it does not tell */
 
     JsonObject *root; /* event: owned */
 } GwQmpMessage;

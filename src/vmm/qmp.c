@@ -247,8 +247,17 @@ accept_reply(GwQmp *self, GwQmpMessage *message, GError **error)
     return call || late;
 }
 
+/* QEMU stamps an event when it happens; this thread may get a CPU milliseconds later, and downtimes are told
+ * from these times. A stamp that makes no sense (a clock that was set meanwhile) counts for nothing. */
+static gint64
+event_time_us(int64_t sent_us)
+{
+    gint64 delay_us = sent_us >= 0 ? g_get_real_time() - sent_us : 0;
+    return g_get_monotonic_time() - (delay_us > 0 && delay_us < G_USEC_PER_SEC ? delay_us : 0);
+}
+
 static bool
-accept_line(GwQmp *self, const char *line, size_t length, gint64 received_us, GError **error)
+accept_line(GwQmp *self, const char *line, size_t length, GError **error)
 {
     g_auto(GwQmpMessage) message = {0};
     if (!gw_qmp_message_parse(line, length, &message, error))
@@ -263,14 +272,14 @@ accept_line(GwQmp *self, const char *line, size_t length, gint64 received_us, GE
     if (message.kind != GW_QMP_EVENT)
         return accept_reply(self, &message, error);
     if (self->callbacks.event)
-        self->callbacks.event(message.event, message.data, received_us, self->callbacks.user_data);
+        self->callbacks.event(message.event, message.data, event_time_us(message.sent_us),
+                              self->callbacks.user_data);
     return true;
 }
 
 static bool
 accept_chunk(GwQmp *self, const char *chunk, size_t n_bytes, GError **error)
 {
-    gint64 received_us = g_get_monotonic_time();
     const char *line = NULL;
     size_t length = 0;
 
@@ -280,7 +289,7 @@ accept_chunk(GwQmp *self, const char *chunk, size_t n_bytes, GError **error)
             return false;
         if (!line)
             return true;
-        if (!accept_line(self, line, length, received_us, error))
+        if (!accept_line(self, line, length, error))
             return false;
     }
 }

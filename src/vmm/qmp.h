@@ -17,9 +17,9 @@
 typedef struct GwQmp GwQmp;
 
 /* Called in the reader thread: keep it short, execute no command from it. `data` is borrowed, immutable, and
- * NULL if the event has none. `received_us` is CLOCK_MONOTONIC at the moment the line was read. The first
- * event may come before gw_qmp_new() has returned. */
-typedef void (*GwQmpEventFunc)(const char *event, JsonObject *data, gint64 received_us, void *user_data);
+ * NULL if the event has none. `when_us` is CLOCK_MONOTONIC when QEMU sent it, by QEMU's own time stamp. The
+ * first event may come before gw_qmp_new() has returned. */
+typedef void (*GwQmpEventFunc)(const char *event, JsonObject *data, gint64 when_us, void *user_data);
 
 /* Called once in the reader thread when the connection ends for another reason than gw_qmp_free(). Not if
  * gw_qmp_new() or gw_qmp_connect() fails: they say it themselves. */

@@ -142,6 +142,9 @@ run_child(const GwSpawn *spawn, int failure_fd, int null_fd)
 
     if (setsid() < 0)
         fail(failure_fd, STEP_SESSION);
+    /* Also what we ourselves were given open: a shell's lock, somebody's pipe. */
+    if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+        fail(failure_fd, STEP_FDS);
     if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(spawn->stderr_fd, STDOUT_FILENO) < 0 ||
         dup2(spawn->stderr_fd, STDERR_FILENO) < 0)
         fail(failure_fd, STEP_STDIO);
@@ -179,15 +182,34 @@ await_exec(int failure_fd, const GwSpawn *spawn, GError **error)
     return false;
 }
 
+/* Moves a descriptor out of the way of standard input, output and error, which the child makes anew; -1 stays
+ * -1. */
+static int
+above_standard(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int errnum = errno;
+    close(fd);
+    errno = errnum;
+    return moved;
+}
+
 bool
 gw_spawn(const GwSpawn *spawn, GwProcess *ret_process, GError **error)
 {
-    int failure_pipe[2];
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null_fd < 0 || pipe2(failure_pipe, O_CLOEXEC) < 0) {
+    int failure_pipe[2] = {-1, -1};
+    int null_fd = above_standard(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    bool piped = null_fd >= 0 && pipe2(failure_pipe, O_CLOEXEC) == 0;
+    if (piped)
+        failure_pipe[1] = above_standard(failure_pipe[1]);
+    if (!piped || failure_pipe[1] < 0) {
         gw_set_errno(error, GW_ERROR_IO, errno, "preparing to start %s", spawn->argv[0]);
         if (null_fd >= 0)
             close(null_fd);
+        if (piped)
+            close(failure_pipe[0]);
         return false;
     }
 
@@ -203,7 +225,10 @@ gw_spawn(const GwSpawn *spawn, GwProcess *ret_process, GError **error)
     if (pid < 0) {
         gw_set_errno(error, GW_ERROR_FAILED, fork_errno, "fork");
     } else if (!gw_process_open(pid, &process, error)) {
-        waitpid(pid, NULL, WNOHANG);
+        /* Without a pidfd it could not be watched: it must not come to run. */
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
     } else if (!await_exec(failure_pipe[0], spawn, error)) {
         gw_process_wait(&process, -1);
         g_free(gw_process_reap(&process));

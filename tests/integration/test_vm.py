@@ -8,13 +8,12 @@ import signal
 import socket
 import subprocess
 import time
-import uuid
 from pathlib import Path
 
 import pytest
-from labkit import netns
 from labkit.errors import LabError
-from labkit.guest import ECHO_PORT, MEMORY_PORT, Guest
+from labkit.guest import ECHO_PORT, Guest
+from labkit.lab import Lab
 from labkit.vm import GODWIT_VM, IMAGE_DIR, ApiError, Prober, Vm, config, wait_until
 
 
@@ -368,6 +367,20 @@ def test_check_host_says_what_is_missing(lab):
     assert done.returncode == 1
     assert findings["qemu"]["verdict"] == findings["user"]["verdict"] == "missing"
     assert findings["user"]["repair"]
+
+
+def test_a_lab_that_goes_down_takes_its_vms_along(tmp_path):
+    """With a supervisor that lives and one that was killed, and control groups of both."""
+    with Lab.up(f"d-{os.getpid()}", hosts=1, motion_links=1) as doomed:
+        vms = [
+            Vm.start(doomed.host("host1"), config(Guest(n, f"vm{n}"), cpu_shares=500), tmp_path) for n in (1, 2)
+        ]
+        pids = [vm.qemu_pid() for vm in vms] + [vm.supervisor_pid() for vm in vms]
+        uuids = [vm.status()["uuid"] for vm in vms]
+        vms[1].kill_supervisor()
+    wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids), 5, "every process to end")
+    assert not [group for name in uuids for group in Path("/sys/fs/cgroup").glob(f"*/godwit/{name}")]
+    assert not vms[0].directory.exists()
 
 
 def test_names_that_would_climb_are_refused(vms):

@@ -32,7 +32,7 @@ typedef struct {
 } Fixture;
 
 static void
-on_event(const char *event, JsonObject *data, gint64 received_us, void *user_data)
+on_event(const char *event, JsonObject *data, gint64 when_us, void *user_data)
 {
     Fixture *f = user_data;
     g_mutex_lock(&f->lock);

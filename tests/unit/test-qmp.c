@@ -39,7 +39,7 @@ typedef struct {
     pthread_cond_t changed;
     GPtrArray *events; /* "NAME {data}" */
     GPtrArray *lost;
-    gint64 received_us;
+    gint64 when_us;
 } Log;
 
 typedef struct Session Session;
@@ -79,11 +79,11 @@ log_wait(Log *self, GPtrArray *list, guint n)
 }
 
 static void
-on_event(const char *event, JsonObject *data, gint64 received_us, void *user_data)
+on_event(const char *event, JsonObject *data, gint64 when_us, void *user_data)
 {
     Session *s = user_data;
     g_autofree char *text = data ? gw_json_object_to_line(data) : g_strdup("none");
-    s->log.received_us = received_us;
+    s->log.when_us = when_us;
     log_add(&s->log, s->log.events, g_strdup_printf("%s %s", event, text));
 }
 
@@ -375,8 +375,8 @@ test_events(void)
     log_wait(&s->log, s->log.events, 2);
     g_assert_cmpstr(s->log.events->pdata[0], ==, "STOP none");
     g_assert_cmpstr(s->log.events->pdata[1], ==, "MIGRATION {\"status\":\"setup\"}");
-    g_assert_cmpint(s->log.received_us, >=, start_us);
-    g_assert_cmpint(s->log.received_us, <=, g_get_monotonic_time());
+    g_assert_cmpint(s->log.when_us, >=, start_us);
+    g_assert_cmpint(s->log.when_us, <=, g_get_monotonic_time());
 }
 
 #define BIG_BYTES 40000

@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,8 +213,6 @@ static void
 test_foreign_descriptors(void)
 {
     Fixture f;
-    g_test_incomplete("gw_spawn() leaves to the program what is not close-on-exec");
-    return;
     set_up(&f);
     int foreign = open("/dev/zero", O_RDONLY); /* without close-on-exec */
     run(&f);
@@ -225,8 +225,6 @@ test_foreign_descriptors(void)
 static void
 test_without_standard_descriptors(void)
 {
-    g_test_incomplete("gw_spawn() confuses its own descriptors with the program's when 0 to 2 are closed");
-    return;
     pid_t pid = fork();
     if (pid == 0) {
         Fixture f;
@@ -269,7 +267,7 @@ test_signals(void)
 }
 
 static void
-test_session(void)
+test_session_and_user(void)
 {
     Fixture f;
     set_up(&f);
@@ -279,6 +277,11 @@ test_session(void)
     assert_reported(&f, "pgid", pid);
     g_autofree char *parent = g_strdup_printf("%d", getpid());
     assert_reported(&f, "PPid", parent);
+    /* and without another user it is ours */
+    g_autofree char *uids = g_strdup_printf("%d %d", getuid(), geteuid());
+    g_autofree char *gids = g_strdup_printf("%d %d", getgid(), getegid());
+    assert_reported(&f, "uids", uids);
+    assert_reported(&f, "gids", gids);
     tear_down(&f);
 }
 
@@ -296,19 +299,6 @@ test_environment(void)
 }
 
 /* --- who it is ---------------------------------------------------------------------------------------- */
-
-static void
-test_same_user(void)
-{
-    Fixture f;
-    set_up(&f);
-    run(&f);
-    g_autofree char *uids = g_strdup_printf("%d %d", getuid(), geteuid());
-    g_autofree char *gids = g_strdup_printf("%d %d", getgid(), getegid());
-    assert_reported(&f, "uids", uids);
-    assert_reported(&f, "gids", gids);
-    tear_down(&f);
-}
 
 static void
 test_other_user(void)
@@ -405,14 +395,10 @@ test_record(void)
     f.spawn.record_before = "{\"step\":\"spawned\",\"pid\":";
     f.spawn.record_after = "}\n";
     pid_t pid = run(&f);
-    assert_reported(&f, "record", "earlier");
-
     g_autofree char *expected = g_strdup_printf("earlier\n{\"step\":\"spawned\",\"pid\":%d}\n", pid);
-    g_autofree char *line = g_strdup_printf("{\"step\":\"spawned\",\"pid\":%d}", pid);
-    g_assert_true(g_hash_table_contains(f.reported, "record"));
     g_autofree char *said = g_malloc0(65536);
     g_assert_cmpint((int)pread(f.output_fd, said, 65535, 0), >, 0);
-    g_assert_nonnull(strstr(said, line));
+    g_assert_nonnull(strstr(said, expected));
     char text[256] = "";
     g_assert_cmpint((int)pread(file, text, sizeof text - 1, 0), ==, (int)strlen(expected));
     g_assert_cmpstr(text, ==, expected);
@@ -535,6 +521,29 @@ test_record_precedes_failure(void)
     close(file);
 }
 
+/* In the place of the C library's: fails if it is told to, as when all descriptors are in use. */
+static bool pidfd_open_fails;
+
+int
+pidfd_open(pid_t pid, unsigned flags)
+{
+    errno = EMFILE;
+    return pidfd_open_fails ? -1 : (int)syscall(SYS_pidfd_open, pid, flags);
+}
+
+static void
+test_no_pidfd(void)
+{
+    Fixture f;
+    GwProcess process;
+    set_up(&f);
+    pidfd_open_fails = true;
+    g_assert_false(gw_spawn(&f.spawn, &process, NULL));
+    pidfd_open_fails = false;
+    assert_no_child();
+    tear_down(&f);
+}
+
 /* The cgroup is entered by the child itself: "0" means who writes. */
 static void
 test_cgroup_files(void)
@@ -566,9 +575,8 @@ main(int argc, char **argv)
     g_test_add_func("/spawn/descriptors/foreign", test_foreign_descriptors);
     g_test_add_func("/spawn/descriptors/no-standard-ones", test_without_standard_descriptors);
     g_test_add_func("/spawn/signals", test_signals);
-    g_test_add_func("/spawn/session", test_session);
+    g_test_add_func("/spawn/session-and-user", test_session_and_user);
     g_test_add_func("/spawn/environment", test_environment);
-    g_test_add_func("/spawn/user/same", test_same_user);
     g_test_add_func("/spawn/user/other", test_other_user);
     g_test_add_func("/spawn/user/look-up", test_look_up);
     g_test_add_func("/spawn/user/can-open", test_can_open);
@@ -578,5 +586,6 @@ main(int argc, char **argv)
     g_test_add_func("/spawn/cgroup-files", test_cgroup_files);
     g_test_add_func("/spawn/fails/exec", test_exec_fails);
     g_test_add_func("/spawn/fails/step", test_step_fails);
+    g_test_add_func("/spawn/fails/no-pidfd", test_no_pidfd);
     return g_test_run();
 }

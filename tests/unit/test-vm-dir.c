@@ -237,7 +237,9 @@ test_take_over_fails(void)
     /* While its supervisor lives, after the time that a child of it may take to become QEMU. */
     GwVmDir *dir = create(&f, "web1");
     g_autofree char *text = g_strdup_printf("%s: the VM's supervisor is alive", dir->path);
+    gint64 before_us = g_get_monotonic_time();
     g_assert_null(gw_vm_dir_take_over(f.runtime, "web1", &error));
+    g_assert_cmpint(g_get_monotonic_time() - before_us, >, G_USEC_PER_SEC);
     g_assert_error(error, GW_ERROR, GW_ERROR_EXISTS);
     g_assert_cmpstr(error->message, ==, text);
     remove_dir(dir);
