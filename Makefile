@@ -65,10 +65,12 @@ check-style:
 	@$(MAKE) --no-print-directory build
 	@scripts/check-style $(BUILD)
 
-fuzz:
+fuzz: build
+	@scripts/setup fuzz
 	@scripts/fuzz $(or $(FUZZ_SECONDS),60)
 
 install: build
+	@$(if $(PREFIX),meson configure $(BUILD) --prefix $(PREFIX) && ninja -C $(BUILD) --quiet,true)
 	@meson install -C $(BUILD) --no-rebuild
 
 clean:

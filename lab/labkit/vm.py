@@ -190,7 +190,7 @@ class Vm:
     def events_so_far(self) -> list[dict]:
         """Every event that there has been."""
         newest = self.status()["events"]["last_id"]
-        return self._events(lambda event: event["id"] >= newest, 10) if newest else []
+        return self._events(lambda event: event["id"] >= newest, 10)
 
     def events(self, until: str, timeout_s: float = 10) -> list[dict]:
         """The events from the stream's beginning up to the first of type `until`."""

@@ -142,19 +142,13 @@ gw_http_call(GwHttpClient *self, const char *method, const char *path, JsonObjec
         json_object_unref(body);
     }
     g_autoptr(GInputStream) stream = start(self, method, path, "application/json", bytes, error);
-    JsonObject *reply = stream ? reply_object(stream, error) : NULL;
-    if (!reply)
-        g_prefix_error(error, "%s %s: ", method, path);
-    return reply;
+    return stream ? reply_object(stream, error) : NULL;
 }
 
 GInputStream *
 gw_http_open(GwHttpClient *self, const char *path, GError **error)
 {
-    GInputStream *stream = start(self, "GET", path, NULL, NULL, error);
-    if (!stream)
-        g_prefix_error(error, "GET %s: ", path);
-    return stream;
+    return start(self, "GET", path, NULL, NULL, error);
 }
 
 bool
@@ -163,7 +157,5 @@ gw_http_post_bytes(GwHttpClient *self, const char *path, const void *data, size_
     g_autoptr(GBytes) bytes = g_bytes_new(data, length);
     g_autoptr(GInputStream) stream = start(self, "POST", path, "application/octet-stream", bytes, error);
     g_autoptr(JsonObject) reply = stream ? reply_object(stream, error) : NULL;
-    if (!reply)
-        g_prefix_error(error, "POST %s: ", path);
     return reply != NULL;
 }

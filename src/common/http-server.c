@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* HTTP + JSON server over libsoup 3.
  *
+ * Connections are accepted by a GSocketService and handed over: libsoup's own listeners leak each
+ * connection's socket object, and the descriptor of one that its client closes while idle (seen in 3.2.3,
+ * which Debian 12 has).
+ *
  * libsoup reads a whole body before the handler runs, so the size is checked in the early handler, when only
  * the headers are there; a body of unannounced length is refused (411). A stream is a chunked answer that
  * libsoup pauses whenever it has written all; each piece unpauses it. How far a reader lags is what was
@@ -18,6 +22,8 @@
 #include <string.h>
 #include <unistd.h>
 
+G_STATIC_ASSERT(GW_HTTP_BODY_LIMIT == 1024 * 1024); /* the text of the 413 answer says so */
+
 typedef struct {
     char *method;
     char **parts;
@@ -27,8 +33,9 @@ typedef struct {
 
 struct GwHttpServer {
     SoupServer *soup;
-    GPtrArray *routes;     /* owned Route */
-    GPtrArray *unix_paths; /* owned strings, unlinked at free */
+    GSocketService *listeners; /* owned */
+    GPtrArray *routes;         /* owned Route */
+    GPtrArray *unix_paths;     /* owned strings, unlinked at free */
 };
 
 struct GwHttpRequest {
@@ -129,6 +136,12 @@ gw_http_request_json(GwHttpRequest *self, GError **error)
 }
 
 void
+gw_http_set_header(GwHttpRequest *self, const char *name, const char *value)
+{
+    soup_message_headers_replace(soup_server_message_get_response_headers(self->message), name, value);
+}
+
+void
 gw_http_reply_bytes(GwHttpRequest *self, unsigned status, const char *content_type, GBytes *bytes)
 {
     g_return_if_fail(!self->answered);
@@ -137,10 +150,6 @@ gw_http_reply_bytes(GwHttpRequest *self, unsigned status, const char *content_ty
     const char *data = g_bytes_get_data(bytes, &length);
     soup_server_message_set_status(self->message, status, NULL);
     soup_server_message_set_response(self->message, content_type, SOUP_MEMORY_COPY, data, length);
-    /* libsoup before 3.3 (Debian 12 has 3.2.3) never closes an idle connection that its client has closed. */
-    if (!soup_check_version(3, 3, 0))
-        soup_message_headers_replace(soup_server_message_get_response_headers(self->message), "Connection",
-                                     "close");
     if (self->paused)
         soup_server_message_unpause(self->message);
 }
@@ -331,8 +340,20 @@ on_request_headers(SoupServer *soup, SoupServerMessage *message, const char *pat
         refuse_early(message, 411, "a body needs a Content-Length");
     } else if (encoding == SOUP_ENCODING_CONTENT_LENGTH &&
                soup_message_headers_get_content_length(headers) > GW_HTTP_BODY_LIMIT) {
-        refuse_early(message, 413, "the body is larger than " G_STRINGIFY(GW_HTTP_BODY_LIMIT) " bytes");
+        refuse_early(message, 413, "the body is larger than 1 MiB");
     }
+}
+
+static gboolean
+on_connection(GSocketService *service, GSocketConnection *connection, GObject *source, gpointer user_data)
+{
+    GwHttpServer *self = user_data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GSocketAddress) local = g_socket_connection_get_local_address(connection, NULL);
+    g_autoptr(GSocketAddress) remote = g_socket_connection_get_remote_address(connection, NULL);
+    if (!soup_server_accept_iostream(self->soup, G_IO_STREAM(connection), local, remote, &error))
+        g_debug("a connection was not accepted: %s", error->message);
+    return TRUE;
 }
 
 GwHttpServer *
@@ -342,6 +363,8 @@ gw_http_server_new(const char *product)
     self->soup = soup_server_new("server-header", product, NULL);
     self->routes = g_ptr_array_new_with_free_func(route_free);
     self->unix_paths = g_ptr_array_new_with_free_func(g_free);
+    self->listeners = g_socket_service_new();
+    g_signal_connect(self->listeners, "incoming", G_CALLBACK(on_connection), self);
     soup_server_add_early_handler(self->soup, NULL, on_request_headers, self, NULL);
     soup_server_add_handler(self->soup, NULL, on_request, self, NULL);
     return self;
@@ -352,6 +375,9 @@ gw_http_server_free(GwHttpServer *self)
 {
     if (!self)
         return;
+    g_socket_service_stop(self->listeners);
+    g_socket_listener_close(G_SOCKET_LISTENER(self->listeners));
+    g_object_unref(self->listeners);
     soup_server_disconnect(self->soup);
     for (guint i = 0; i < self->unix_paths->len; i++)
         unlink(self->unix_paths->pdata[i]);
@@ -384,7 +410,7 @@ gw_http_server_listen_unix(GwHttpServer *self, const char *path, mode_t mode, GE
         close(fd);
         return false;
     }
-    if (!soup_server_listen_socket(self->soup, socket, 0, error))
+    if (!g_socket_listener_add_socket(G_SOCKET_LISTENER(self->listeners), socket, NULL, error))
         return false;
     g_ptr_array_add(self->unix_paths, g_strdup(path));
     return true;
@@ -401,7 +427,7 @@ gw_http_server_listen_tcp(GwHttpServer *self, const char *address, unsigned port
     g_autoptr(GSocket) socket =
         g_socket_new(g_socket_address_get_family(where), G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, error);
     if (!socket || !g_socket_bind(socket, where, TRUE, error) || !g_socket_listen(socket, error) ||
-        !soup_server_listen_socket(self->soup, socket, 0, error)) {
+        !g_socket_listener_add_socket(G_SOCKET_LISTENER(self->listeners), socket, NULL, error)) {
         g_prefix_error(error, "listening on %s port %u: ", address, port);
         return 0;
     }

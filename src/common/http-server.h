@@ -50,6 +50,9 @@ GBytes *gw_http_request_body(GwHttpRequest *self);
  */
 JsonObject *gw_http_request_json(GwHttpRequest *self, GError **error);
 
+/* A header of the answer; before the answer is given. */
+void gw_http_set_header(GwHttpRequest *self, const char *name, const char *value);
+
 /* An answer, once a request. `body` is taken. */
 void gw_http_reply(GwHttpRequest *self, unsigned status, JsonObject *body);
 void gw_http_reply_error(GwHttpRequest *self, const GError *error);

@@ -64,12 +64,15 @@ call(const char *name, const char *method, const char *path, JsonObject *body, G
     JsonObject *reply = gw_http_call(client, method, path, body, &cause);
     if (reply)
         return reply;
-    if (strcmp(gw_error_name(cause), "peer-lost") == 0 || strcmp(gw_error_name(cause), "not-found") == 0)
+    if (strcmp(gw_error_name(cause), "peer-lost") == 0 ||
+        g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
         g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST,
                     "VM '%s' has no supervisor (it died or was ended); 'godwit-vm adopt %s' takes it over",
                     name, name);
+    else if (g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED))
+        g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED, "VM '%s' can be reached by root only", name);
     else
-        g_propagate_error(error, g_steal_pointer(&cause));
+        g_propagate_prefixed_error(error, g_steal_pointer(&cause), "VM '%s': ", name);
     return NULL;
 }
 
@@ -131,11 +134,13 @@ gw_cmd_list(int argc, char **argv)
         printf("%-24s %-13s %-5s %10s %10s %8s\n", "NAME", "STATE", "ACCEL", "MEMORY", "RESIDENT", "QEMU");
     for (guint i = 0; i < names->len; i++) {
         const char *name = names->pdata[i];
-        JsonObject *status = call(name, "GET", "/v1/status", NULL, NULL);
+        g_autoptr(GError) error = NULL;
+        JsonObject *status = call(name, "GET", "/v1/status", NULL, &error);
         if (!status) {
+            bool nobody = g_error_matches(error, GW_ERROR, GW_ERROR_PEER_LOST);
             status = json_object_new();
             json_object_set_string_member(status, "name", name);
-            json_object_set_string_member(status, "state", "unsupervised");
+            json_object_set_string_member(status, "state", nobody ? "unsupervised" : "unreachable");
         }
         JsonObject *memory = gw_json_get_object(status, "memory"), *qemu = gw_json_get_object(status, "qemu");
         if (!opt_json)
@@ -200,32 +205,41 @@ gw_cmd_status(int argc, char **argv)
     return 0;
 }
 
-/* Waits on the event stream until the VM is off or has crashed. */
+static bool
+is_off(const char *name)
+{
+    g_autoptr(JsonObject) status = call(name, "GET", "/v1/status", NULL, NULL);
+    const char *state = status ? gw_json_get_string(status, "state") : NULL;
+    g_autofree char *directory = gw_vm_dir_path(runtime_dir(), name, NULL);
+    return g_strcmp0(state, "off") == 0 || g_strcmp0(state, "crashed") == 0 ||
+           !g_file_test(directory, G_FILE_TEST_EXISTS); /* gone with its VM: --exit-when-off */
+}
+
+/* Waits on the event stream (which says something every quarter of a minute) until the VM is off. */
 static bool
 await_off(const char *name, int timeout_s, GError **error)
 {
-    g_autoptr(GwHttpClient) client = connect_to(name, (unsigned)timeout_s, error);
-    g_autoptr(GInputStream) stream = client ? gw_http_open(client, "/v1/events", error) : NULL;
-    if (!stream)
-        return false;
     gint64 deadline = g_get_monotonic_time() + timeout_s * G_TIME_SPAN_SECOND;
-    g_autoptr(GDataInputStream) lines = g_data_input_stream_new(stream);
-    while (g_get_monotonic_time() < deadline) {
-        g_autofree char *line = g_data_input_stream_read_line(lines, NULL, NULL, NULL);
-        if (!line)
+    g_autoptr(GwHttpClient) client = connect_to(name, (unsigned)timeout_s, NULL);
+    g_autoptr(GInputStream) stream = client ? gw_http_open(client, "/v1/events", NULL) : NULL;
+    g_autoptr(GDataInputStream) lines = stream ? g_data_input_stream_new(stream) : NULL;
+    while (!is_off(name)) {
+        g_autofree char *line = NULL;
+        do {
+            g_free(line);
+            line = lines ? g_data_input_stream_read_line(lines, NULL, NULL, NULL) : NULL;
+        } while (line && !g_str_has_prefix(line, "event: vm.") && g_get_monotonic_time() < deadline);
+        if (line && g_get_monotonic_time() < deadline)
+            continue;
+        if (is_off(name))
             break;
-        g_autoptr(JsonObject) status = g_str_has_prefix(line, "event: vm.") || g_str_equal(line, ":")
-                                           ? call(name, "GET", "/v1/status", NULL, NULL)
-                                           : NULL;
-        const char *state = status ? gw_json_get_string(status, "state") : NULL;
-        if (g_strcmp0(state, "off") == 0 || g_strcmp0(state, "crashed") == 0)
-            return true;
+        g_set_error(
+            error, GW_ERROR, GW_ERROR_TIMED_OUT,
+            "the guest of '%s' has not powered off within %d s; 'godwit-vm power %s stop' ends it at once",
+            name, timeout_s, name);
+        return false;
     }
-    g_set_error(
-        error, GW_ERROR, GW_ERROR_TIMED_OUT,
-        "the guest of '%s' has not powered off within %d s; 'godwit-vm power %s stop' ends it at once", name,
-        timeout_s, name);
-    return false;
+    return true;
 }
 
 int
@@ -313,6 +327,15 @@ gw_cmd_events(int argc, char **argv)
     return show_stream(argv[1], "/v1/events");
 }
 
+/* What a supervisor leaves that was killed before it had written down what to start: nothing runs, nothing is
+ * lost. */
+static bool
+remove_debris(const char *name)
+{
+    g_autoptr(GwVmDir) dir = gw_vm_dir_take_over(runtime_dir(), name, NULL);
+    return dir && !gw_vm_dir_has_vm(dir) && gw_vm_dir_remove(dir, NULL);
+}
+
 int
 gw_cmd_rm(int argc, char **argv)
 {
@@ -322,5 +345,7 @@ gw_cmd_rm(int argc, char **argv)
                           "Removes a VM that is off from this host; its disks stay where they are."))
         return 2;
     g_autoptr(JsonObject) reply = call(argv[1], "DELETE", "/v1/vm", NULL, &error);
-    return reply ? 0 : gw_fail(error);
+    if (reply || (g_error_matches(error, GW_ERROR, GW_ERROR_PEER_LOST) && remove_debris(argv[1])))
+        return 0;
+    return gw_fail(error);
 }

@@ -41,6 +41,24 @@ replace(char **value, const char *with)
     *value = g_strdup(with);
 }
 
+/* Paths are kept for whoever adopts the VM, from wherever that is done. */
+static void
+replace_path(char **value, const char *with)
+{
+    g_autofree char *absolute = with ? g_canonicalize_filename(with, NULL) : NULL;
+    replace(value, absolute);
+}
+
+static void
+make_absolute(GHashTable *table)
+{
+    GHashTableIter iter;
+    void *value;
+    g_hash_table_iter_init(&iter, table);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        g_hash_table_iter_replace(&iter, g_canonicalize_filename(value, NULL));
+}
+
 static bool
 add_all(GHashTable *table, const char *option, char **assignments, GError **error)
 {
@@ -54,14 +72,15 @@ static GwVmSetup *
 setup_from(const RunOptions *options, GError **error)
 {
     g_autoptr(GwVmSetup) setup = gw_default_setup();
-    replace(&setup->runtime_dir, options->runtime_dir);
-    replace(&setup->qemu_binary, options->qemu);
+    replace_path(&setup->runtime_dir, options->runtime_dir);
+    replace_path(&setup->qemu_binary, options->qemu);
     replace(&setup->qemu_user, options->qemu_user);
-    replace(&setup->preload_library, options->uffd_library);
-    replace(&setup->uefi_code, options->uefi_code);
+    replace_path(&setup->preload_library, options->uffd_library);
+    replace_path(&setup->uefi_code, options->uefi_code);
     if (!add_all(setup->datastores, "--datastore", options->datastores, error) ||
         !add_all(setup->port_groups, "--port-group", options->port_groups, error))
         return NULL;
+    make_absolute(setup->datastores);
     return g_steal_pointer(&setup);
 }
 
@@ -205,6 +224,11 @@ gw_cmd_adopt(int argc, char **argv)
 
     const char *runtime_dir = o.runtime_dir ? o.runtime_dir : gw_default_runtime_dir();
     g_autoptr(GwVmDir) dir = gw_vm_dir_take_over(runtime_dir, argv[1], &error);
+    if (dir && !gw_vm_dir_has_vm(dir)) {
+        g_set_error(&error, GW_ERROR, GW_ERROR_NOT_FOUND,
+                    "'%s' was never started; 'godwit-vm rm %s' removes what is left of it", argv[1], argv[1]);
+        return gw_fail(error);
+    }
     g_autofree char *setup_text = dir ? gw_vm_dir_read(dir, "setup.json", &error) : NULL;
     g_autofree char *config_text = setup_text ? gw_vm_dir_read(dir, "config.json", &error) : NULL;
     g_autoptr(GwVmSetup) setup = config_text ? gw_vm_setup_parse(setup_text, &error) : NULL;

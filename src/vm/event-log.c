@@ -31,7 +31,7 @@ event_free(void *data)
 }
 
 GwEventLog *
-gw_event_log_new(GwEventListener listener, void *user_data)
+gw_event_log_new(guint64 first_id, GwEventListener listener, void *user_data)
 {
     GwEventLog *self = g_new0(GwEventLog, 1);
     self->listener = listener;
@@ -39,7 +39,7 @@ gw_event_log_new(GwEventListener listener, void *user_data)
     self->context = g_main_context_ref_thread_default();
     g_mutex_init(&self->lock);
     g_queue_init(&self->events);
-    self->next_id = self->next_to_tell = 1;
+    self->next_id = self->next_to_tell = first_id;
     return self;
 }
 

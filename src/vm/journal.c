@@ -13,6 +13,7 @@
 struct GwJournal {
     int fd;
     char *path;
+    GMutex lock; /* around write and mending; a child writes without it, see gw_journal_mend() */
 };
 
 static char *
@@ -40,14 +41,15 @@ static bool
 write_line(GwJournal *self, const char *line, GError **error)
 {
     size_t length = strlen(line);
-    if (!cut_torn_line(self, error))
-        return false;
     ssize_t n;
     do
         n = write(self->fd, line, length);
     while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)length)
-        return gw_set_errno(error, GW_ERROR_IO, n < 0 ? errno : ENOSPC, "writing the journal %s", self->path);
+    if (n != (ssize_t)length) {
+        gw_set_errno(error, GW_ERROR_IO, n < 0 ? errno : ENOSPC, "writing the journal %s", self->path);
+        cut_torn_line(self, NULL);
+        return false;
+    }
     if (fdatasync(self->fd) < 0)
         return gw_set_errno(error, GW_ERROR_IO, errno, "syncing the journal %s", self->path);
     return true;
@@ -64,19 +66,41 @@ gw_journal_open(const char *path, GError **error)
     g_autoptr(GwJournal) self = g_new0(GwJournal, 1);
     self->fd = fd;
     self->path = g_strdup(path);
+    g_mutex_init(&self->lock);
     return cut_torn_line(self, error) ? g_steal_pointer(&self) : NULL;
+}
+
+static void
+copy_member(JsonObject *from, const char *name, JsonNode *node, void *to)
+{
+    json_object_set_member(to, name, json_node_copy(node));
 }
 
 bool
 gw_journal_write(GwJournal *self, const char *step, JsonObject *fields, GError **error)
 {
-    g_autoptr(JsonObject) entry = fields ? fields : json_object_new();
+    g_autoptr(JsonObject) taken = fields;
+    g_autoptr(JsonObject) entry = json_object_new();
     g_autofree char *now = now_text();
     json_object_set_string_member(entry, "step", step);
     json_object_set_string_member(entry, "at", now);
+    if (taken)
+        json_object_foreach_member(taken, copy_member, entry);
     g_autofree char *text = gw_json_object_to_line(entry);
     g_autofree char *line = g_strconcat(text, "\n", NULL);
-    return write_line(self, line, error);
+    g_mutex_lock(&self->lock);
+    bool ok = write_line(self, line, error);
+    g_mutex_unlock(&self->lock);
+    return ok;
+}
+
+bool
+gw_journal_mend(GwJournal *self, GError **error)
+{
+    g_mutex_lock(&self->lock);
+    bool ok = cut_torn_line(self, error);
+    g_mutex_unlock(&self->lock);
+    return ok;
 }
 
 int
@@ -139,6 +163,7 @@ gw_journal_free(GwJournal *self)
     if (!self)
         return;
     close(self->fd);
+    g_mutex_clear(&self->lock);
     g_free(self->path);
     g_free(self);
 }

@@ -4,7 +4,6 @@
  * It is what a new supervisor knows of the old one. A line that was cut short by a crash was never acted
  * upon: it is ignored when read and fenced off when the journal is opened again. Steps:
  *
- *   create      the VM is under this supervisor's care
  *   start       QEMU is about to be started (accel, qemu, paused)
  *   spawned     written by the child itself, with its pid, before it becomes QEMU
  *   run, pause, reset, power-button, kill     QEMU is about to be told so
@@ -32,9 +31,13 @@ typedef struct {
 
 GwJournal *gw_journal_open(const char *path, GError **error);
 
-/* Appends a step and puts it on stable storage. `fields`: taken, may be NULL. A step that is not written must
- * not be taken. Any thread. */
+/* Appends a step and puts it on stable storage. `fields`: taken, may be NULL; not changed. A step that is not
+ * written must not be taken. Any thread. */
 bool gw_journal_write(GwJournal *self, const char *step, JsonObject *fields, GError **error);
+
+/* Takes off a line that a child died in, once no child is about any more that could be writing. Opening does
+ * it, too. */
+bool gw_journal_mend(GwJournal *self, GError **error);
 
 /* For GwSpawn: descriptor, and what stands before and behind the pid in the "spawned" line. */
 int gw_journal_fd(const GwJournal *self);

@@ -23,6 +23,8 @@ typedef struct {
     const GwVmDir *dir; /* the VM's */
     int ready_fd;
     int exit_status;
+    bool terminating; /* we were told to end */
+    bool removed;     /* the VM's directory is gone */
 } Supervisor;
 
 static void
@@ -43,7 +45,7 @@ quit(void *user_data)
 static void
 on_removed(void *user_data)
 {
-    /* Not at once: the answer to who removed it is still to be sent. */
+    /* Not at once: the answer to who removed it, and the last events, are still to be sent. */
     g_timeout_add(50, quit, user_data);
 }
 
@@ -51,35 +53,44 @@ static void
 remove_and_quit(Supervisor *self)
 {
     g_autoptr(GError) error = NULL;
+    if (self->removed)
+        return;
+    self->removed = true;
     if (!gw_vm_remove(self->vm, &error))
         g_warning("%s", error->message);
-    g_main_loop_quit(self->loop);
+    on_removed(self);
+}
+
+static bool
+is_off(Supervisor *self)
+{
+    GwVmState state = gw_vm_state(self->vm);
+    return state == GW_VM_OFF || state == GW_VM_CRASHED;
+}
+
+/* Nothing is under way: what was asked for meanwhile can be decided now. */
+static void
+on_settled(GwVm *vm, void *user_data)
+{
+    Supervisor *self = user_data;
+    if (is_off(self) && (self->terminating || self->options->exit_when_off)) {
+        if (!self->terminating)
+            self->exit_status = gw_vm_state(vm) == GW_VM_OFF ? 0 : 1;
+        remove_and_quit(self);
+    } else if (self->terminating) {
+        g_message("ending; the guest runs on, 'godwit-vm adopt %s' takes it over", gw_vm_config(vm)->name);
+        g_main_loop_quit(self->loop);
+    }
 }
 
 static gboolean
 on_terminate(void *user_data)
 {
     Supervisor *self = user_data;
-    GwVmState state = gw_vm_state(self->vm);
-    if (state == GW_VM_OFF || state == GW_VM_CRASHED) {
-        remove_and_quit(self);
-    } else {
-        g_message("ending; the guest runs on, 'godwit-vm adopt %s' takes it over",
-                  gw_vm_config(self->vm)->name);
-        g_main_loop_quit(self->loop);
-    }
+    self->terminating = true;
+    if (!gw_vm_is_busy(self->vm))
+        on_settled(self->vm, self);
     return G_SOURCE_CONTINUE;
-}
-
-static void
-on_ended(GwVm *vm, void *user_data)
-{
-    Supervisor *self = user_data;
-    GwVmState state = gw_vm_state(vm);
-    if (!self->options->exit_when_off || (state != GW_VM_OFF && state != GW_VM_CRASHED))
-        return;
-    self->exit_status = state == GW_VM_OFF ? 0 : 1;
-    remove_and_quit(self);
 }
 
 /* A detached supervisor must not hold on to the terminal, or the pipe, of who started it; until the VM is up
@@ -125,7 +136,7 @@ on_up(JsonObject *result, const GError *error, void *user_data)
     if (self->options->adopt)
         g_main_loop_quit(self->loop); /* nothing is removed: the guest may be there */
     else
-        remove_and_quit(self);
+        self->terminating = true; /* and removed, as soon as the VM has settled */
 }
 
 static bool
@@ -133,13 +144,13 @@ set_up(Supervisor *self, GwVmDir *dir, GwVmSetup *setup, GwVmConfig *config, GEr
 {
     g_autofree char *control = gw_vm_dir_file(dir, "control.sock");
     self->server = gw_http_server_new("godwit-vm/" GW_VERSION);
-    self->events = gw_event_log_new(on_event, self);
+    self->events = gw_event_log_new((guint64)g_get_real_time(), on_event, self);
     self->api = gw_vm_api_new(self->server, self->events, on_removed, self);
     self->vm = gw_vm_new(dir, setup, config, self->events, error);
     if (!self->vm)
         return false;
     gw_vm_api_set_vm(self->api, self->vm);
-    gw_vm_set_ended_callback(self->vm, on_ended, self);
+    gw_vm_set_settled_callback(self->vm, on_settled, self);
     return gw_http_server_listen_unix(self->server, control, 0600, error);
 }
 

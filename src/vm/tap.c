@@ -88,8 +88,13 @@ gw_tap_open(const char *name, const char *bridge, GError **error)
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL};
     g_strlcpy(request.ifr_name, name, IFNAMSIZ);
     if (ioctl(fd, TUNSETIFF, &request) < 0) {
-        gw_set_errno(error, errno == EBUSY || errno == EEXIST ? GW_ERROR_EXISTS : GW_ERROR_IO, errno,
-                     "making TAP %s", name);
+        int errnum = errno;
+        if (errnum == EBUSY || errnum == EEXIST)
+            g_set_error(error, GW_ERROR, GW_ERROR_EXISTS,
+                        "TAP %s exists: a VM whose UUID begins with the same eight digits runs on this host",
+                        name);
+        else
+            gw_set_errno(error, GW_ERROR_IO, errnum, "making TAP %s", name);
         close(fd);
         return -1;
     }

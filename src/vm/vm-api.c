@@ -230,7 +230,11 @@ handle_console_read(GwHttpRequest *request, void *user_data)
     g_autoptr(GBytes) output = gw_console_read(console, &from, &error);
     if (!output) {
         gw_http_reply_error(request, error);
-    } else if (g_strcmp0(follow, "1") == 0) {
+        return;
+    }
+    g_autofree char *first = g_strdup_printf("%" G_GUINT64_FORMAT, from);
+    gw_http_set_header(request, "Godwit-From", first);
+    if (g_strcmp0(follow, "1") == 0) {
         open_stream(self, request, "application/octet-stream", (int)port);
         gw_http_stream_send(request, g_bytes_get_data(output, NULL), g_bytes_get_size(output));
     } else {

@@ -43,6 +43,13 @@ gw_vm_dir_file(const GwVmDir *self, const char *file)
     return g_build_filename(self->path, file, NULL);
 }
 
+bool
+gw_vm_dir_has_vm(const GwVmDir *self)
+{
+    g_autofree char *path = gw_vm_dir_file(self, "config.json");
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
 static bool
 is_current(int fd, const char *path)
 {
@@ -100,20 +107,21 @@ gw_vm_dir_create(const char *runtime_dir, const char *name, GError **error)
         gw_set_errno(error, GW_ERROR_IO, errno, "making %s", parent);
         return NULL;
     }
-    if (g_mkdir(self->path, 0700) < 0) {
-        if (errno == EEXIST)
-            g_set_error(
-                error, GW_ERROR, GW_ERROR_EXISTS,
+    bool made = g_mkdir(self->path, 0700) == 0;
+    if (!made && errno != EEXIST) {
+        gw_set_errno(error, GW_ERROR_IO, errno, "making %s", self->path);
+        return NULL;
+    }
+    if (made && !lock(self, O_CREAT, error)) {
+        g_rmdir(self->path);
+        return NULL;
+    }
+    if (made || (!gw_vm_dir_has_vm(self) && lock(self, O_CREAT, NULL) && !gw_vm_dir_has_vm(self)))
+        return g_steal_pointer(&self);
+    g_set_error(error, GW_ERROR, GW_ERROR_EXISTS,
                 "there is a VM '%s' on this host already (%s): see 'godwit-vm status %s'; if its supervisor "
                 "died, 'godwit-vm adopt %s' takes it over",
                 name, self->path, name, name);
-        else
-            gw_set_errno(error, GW_ERROR_IO, errno, "making %s", self->path);
-        return NULL;
-    }
-    if (lock(self, O_CREAT, error))
-        return g_steal_pointer(&self);
-    g_rmdir(self->path);
     return NULL;
 }
 

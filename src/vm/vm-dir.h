@@ -23,12 +23,16 @@ typedef struct {
     int lock_fd; /* -1: not held */
 } GwVmDir;
 
-/* Makes and locks the directory. GW_ERROR_EXISTS if there is one; the message says how to get rid of it. */
+/* Makes and locks the directory. GW_ERROR_EXISTS if there is one; the message says how to get rid of it. One
+ * that was never a VM's (see gw_vm_dir_has_vm()) and that nobody holds is taken. */
 GwVmDir *gw_vm_dir_create(const char *runtime_dir, const char *name, GError **error);
 
 /* Locks the directory of a VM whose supervisor is gone. GW_ERROR_NOT_FOUND, or GW_ERROR_EXISTS while its
  * supervisor lives. */
 GwVmDir *gw_vm_dir_take_over(const char *runtime_dir, const char *name, GError **error);
+
+/* Whether it was ever a VM's: its configuration, which is written before anything is started, is there. */
+bool gw_vm_dir_has_vm(const GwVmDir *self);
 
 /* The path of a file in it. */
 char *gw_vm_dir_file(const GwVmDir *self, const char *file);

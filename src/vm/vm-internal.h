@@ -30,8 +30,8 @@ struct GwVm {
     GwVmConsole consoles[GW_VM_MAX_SERIALS];
     void (*follower)(unsigned port, const char *data, size_t length, void *);
     void *follower_data;
-    void (*ended)(GwVm *self, void *);
-    void *ended_data;
+    void (*settled)(GwVm *self, void *);
+    void *settled_data;
 
     /* the worker's; `qemu` and `image` are changed under lock and may be read by others under it */
     GwQemu *qemu;   /* owned; NULL: off or crashed */
@@ -41,6 +41,7 @@ struct GwVm {
 
     /* guarded by lock */
     GMutex lock;
+    unsigned n_pending; /* submitted and not yet answered */
     GwVmState state;
     char *since;           /* when it came to this state */
     GwAccelChoice accel;   /* of the QEMU that runs */

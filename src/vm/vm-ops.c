@@ -158,6 +158,7 @@ start(GwVm *self, bool paused, GError **error)
     gw_vm_set_state(self, GW_VM_STARTING, 0);
     GwQemu *qemu = launch_qemu(self, &user, accel.accel, image, &resources, error);
     if (!qemu) {
+        gw_journal_mend(self->journal, NULL); /* its "spawned" may be torn */
         gw_journal_write(self->journal, "ended", NULL, NULL);
         remove_cgroup(self);
         gw_vm_set_state(self, GW_VM_OFF, 0);
@@ -190,14 +191,16 @@ op_start(GwVm *self, JsonObject *arguments, GError **error)
     return false;
 }
 
-/* A VM whose QEMU ended while nobody watched: how is not to be learnt any more. */
+/* A VM whose QEMU ended while nobody watched: how is not to be learnt any more, only whether that was asked
+ * for. */
 static void
-note_lost(GwVm *self, const char *why)
+note_lost(GwVm *self, const GwJournalSummary *before, const char *why)
 {
+    bool expected = before->power_intended || before->kill_intended;
     g_autofree char *words = gw_qemu_last_words(self->log_path);
     JsonObject *exit = json_object_new();
     json_object_set_string_member(exit, "how", "ended while no supervisor watched");
-    json_object_set_boolean_member(exit, "expected", FALSE);
+    json_object_set_boolean_member(exit, "expected", expected);
     json_object_set_string_member(exit, "last_words", words);
     gw_journal_write(self->journal, "ended", json_object_ref(exit), NULL);
     g_mutex_lock(&self->lock);
@@ -205,7 +208,7 @@ note_lost(GwVm *self, const char *why)
     g_mutex_unlock(&self->lock);
     remove_cgroup(self);
     g_message("its QEMU is gone (%s)", why);
-    gw_vm_set_state(self, GW_VM_CRASHED, 0);
+    gw_vm_set_state(self, expected ? GW_VM_OFF : GW_VM_CRASHED, 0);
 }
 
 /* What the guest does, and what the dead supervisor had still to do. */
@@ -244,8 +247,11 @@ op_adopt(GwVm *self, GError **error)
     g_mutex_lock(&self->lock);
     self->adopted = true;
     g_mutex_unlock(&self->lock);
-    if (!before.qemu_pid)
-        return true; /* it was off */
+    gw_event_log_publish(self->events, "vm.adopted", NULL, 0);
+    if (!before.qemu_pid) {
+        remove_cgroup(self); /* made for a QEMU that never came */
+        return true;
+    }
 
     /* The pid may be another's by now: only QEMU holds this VM's memory. */
     g_auto(GwProcess) process = GW_PROCESS_NONE;
@@ -256,12 +262,12 @@ op_adopt(GwVm *self, GError **error)
                          .event = gw_vm_on_qemu_event,
                          .user_data = self};
     if (!gw_process_open(before.qemu_pid, &process, &cause)) {
-        note_lost(self, cause->message);
+        note_lost(self, &before, cause->message);
         return true;
     }
     GwQemu *qemu = gw_qemu_adopt(&process, self->config->uuid, &hooks, &image, &cause);
     if (!qemu && g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND)) {
-        note_lost(self, cause->message);
+        note_lost(self, &before, cause->message);
         return true;
     }
     if (!qemu) {
@@ -328,9 +334,9 @@ op_kill(GwVm *self, GError **error)
 }
 
 static bool
-journalled(GwVm *self, const char *step, bool (*act)(GwQemu *, GError **), GError **error)
+journalled(GwVm *self, const char *verb, const char *step, bool (*act)(GwQemu *, GError **), GError **error)
 {
-    return require_qemu(self, step, error) && gw_journal_write(self->journal, step, NULL, error) &&
+    return require_qemu(self, verb, error) && gw_journal_write(self->journal, step, NULL, error) &&
            act(self->qemu, error);
 }
 
@@ -433,13 +439,13 @@ run_simple_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
     case GW_VM_OP_ADOPT:
         return op_adopt(self, error);
     case GW_VM_OP_PAUSE:
-        return journalled(self, "pause", pause_qemu, error);
+        return journalled(self, "pause", "pause", pause_qemu, error);
     case GW_VM_OP_RESUME:
-        return journalled(self, "run", resume_qemu, error);
+        return journalled(self, "resume", "run", resume_qemu, error);
     case GW_VM_OP_RESET:
-        return journalled(self, "reset", gw_qemu_reset, error);
+        return journalled(self, "reset", "reset", gw_qemu_reset, error);
     case GW_VM_OP_SHUTDOWN:
-        return journalled(self, "power-button", gw_qemu_power_button, error);
+        return journalled(self, "shut down", "power-button", gw_qemu_power_button, error);
     case GW_VM_OP_KILL:
         return op_kill(self, error);
     case GW_VM_OP_TRACE_ARM:

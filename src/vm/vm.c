@@ -97,10 +97,14 @@ static gboolean
 answer(void *data)
 {
     Task *task = data;
+    GwVm *self = task->vm;
     if (task->done)
         task->done(task->result, task->error, task->user_data);
-    if (task->note_end && task->vm->ended)
-        task->vm->ended(task->vm, task->vm->ended_data);
+    g_mutex_lock(&self->lock);
+    bool settled = --self->n_pending == 0;
+    g_mutex_unlock(&self->lock);
+    if (settled && self->settled)
+        self->settled(self, self->settled_data);
     g_clear_pointer(&task->arguments, json_object_unref);
     g_clear_pointer(&task->result, json_object_unref);
     g_clear_error(&task->error);
@@ -131,6 +135,15 @@ work(void *data, void *user_data)
     in_main_thread(self, answer, task);
 }
 
+static void
+push(GwVm *self, Task *task)
+{
+    g_mutex_lock(&self->lock);
+    self->n_pending++;
+    g_mutex_unlock(&self->lock);
+    g_thread_pool_push(self->worker, task, NULL);
+}
+
 void
 gw_vm_submit(GwVm *self, GwVmOp op, JsonObject *arguments, GwVmDone done, void *user_data)
 {
@@ -148,7 +161,7 @@ gw_vm_submit(GwVm *self, GwVmOp op, JsonObject *arguments, GwVmDone done, void *
     Task *task = g_new0(Task, 1);
     *task = (Task){.vm = self, .op = op, .done = done, .user_data = user_data};
     task->arguments = arguments ? json_object_ref(arguments) : NULL;
-    g_thread_pool_push(self->worker, task, NULL);
+    push(self, task);
 }
 
 static gboolean
@@ -162,7 +175,7 @@ on_qemu_ended(gint pidfd, GIOCondition condition, gpointer data)
     close(pidfd);
     Task *task = g_new0(Task, 1);
     *task = (Task){.vm = self, .note_end = true};
-    g_thread_pool_push(self->worker, task, NULL);
+    push(self, task);
     return G_SOURCE_REMOVE;
 }
 
@@ -275,10 +288,19 @@ gw_vm_set_console_follower(GwVm *self,
 }
 
 void
-gw_vm_set_ended_callback(GwVm *self, void (*ended)(GwVm *self, void *), void *user_data)
+gw_vm_set_settled_callback(GwVm *self, void (*settled)(GwVm *self, void *), void *user_data)
 {
-    self->ended = ended;
-    self->ended_data = user_data;
+    self->settled = settled;
+    self->settled_data = user_data;
+}
+
+bool
+gw_vm_is_busy(GwVm *self)
+{
+    g_mutex_lock(&self->lock);
+    bool busy = self->n_pending > 0;
+    g_mutex_unlock(&self->lock);
+    return busy;
 }
 
 static JsonObject *
@@ -360,6 +382,10 @@ gw_vm_remove(GwVm *self, GError **error)
     if (state != GW_VM_OFF && state != GW_VM_CRASHED) {
         g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE, "the VM is %s: power it off first",
                     state_names[state]);
+        return false;
+    }
+    if (gw_vm_is_busy(self)) {
+        g_set_error_literal(error, GW_ERROR, GW_ERROR_WRONG_STATE, "an operation on the VM is under way");
         return false;
     }
     if (!gw_journal_write(self->journal, "remove", NULL, error))

@@ -69,10 +69,15 @@ void gw_vm_set_console_follower(GwVm *self,
                                 void (*follower)(unsigned port, const char *data, size_t length, void *),
                                 void *user_data);
 
-/* Called in the main thread whenever QEMU has ended and the VM is off or crashed. */
-void gw_vm_set_ended_callback(GwVm *self, void (*ended)(GwVm *self, void *), void *user_data);
+/* Called in the main thread whenever an operation has been answered or QEMU's end been dealt with, and
+ * nothing else is under way: the moment to decide by gw_vm_state(). */
+void gw_vm_set_settled_callback(GwVm *self, void (*settled)(GwVm *self, void *), void *user_data);
 
-/* Removes the directory and all in it; the VM has to be off or crashed and idle. */
+/* Whether an operation is under way or waits. Main thread. */
+bool gw_vm_is_busy(GwVm *self);
+
+/* Removes the directory and all in it. GW_ERROR_WRONG_STATE unless the VM is off or crashed, and not busy.
+ * Main thread. */
 bool gw_vm_remove(GwVm *self, GError **error);
 
 /* Lets go: a guest that runs runs on, to be adopted. Waits for the operation under way. */

@@ -133,9 +133,11 @@ write_record(const GwSpawn *spawn)
 static G_NORETURN void
 run_child(const GwSpawn *spawn, int failure_fd, int null_fd)
 {
-    struct sigaction by_default = {.sa_handler = SIG_DFL};
+    /* The system call itself: glibc keeps two signals to itself, which somebody above us may have ignored.
+     * All zero is SIG_DFL, without flags or mask, in the kernel's layout (handler, flags, restorer, mask). */
+    static const unsigned long by_default[4] = {0};
     for (int n = 1; n < NSIG; n++)
-        sigaction(n, &by_default, NULL);
+        syscall(SYS_rt_sigaction, n, by_default, NULL, sizeof by_default[0]);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

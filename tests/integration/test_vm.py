@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -284,6 +285,30 @@ def test_exit_when_off_removes_everything(vms):
     vm.power("shutdown")
     wait_until(lambda: not vm.directory.exists(), 30, "the directory to go")
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 5, "the supervisor to end")
+
+
+def test_waiting_for_a_shutdown_that_ends_the_supervisor_too(vms):
+    vm = vms.start_guest(vms.guest("both"), "--exit-when-off")
+    done = vm.host.run([GODWIT_VM, "power", "both", "shutdown", "--wait", "30"], stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not vm.directory.exists(), 5, "the directory to go")
+
+
+def test_a_vm_that_is_being_started_cannot_be_removed(vms):
+    vm = vms.start(config(vms.guest("busy")), "--paused")
+    for _ in range(5):
+        vm.power("stop")
+        with ThreadPoolExecutor() as pool:
+            started = pool.submit(vm.power, "start", paused=True)
+            outcomes = [pool.submit(vm.call, "DELETE", "/v1/vm") for _ in range(4)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome.exception(), ApiError)]
+        if len(refused) < 4:
+            # It was removed before the start was heard of: then there is nothing, and nobody.
+            wait_until(lambda: not vm.directory.exists(), 5, "the directory to go")
+            return
+        assert all(outcome.exception().code == "wrong-state" for outcome in refused)
+        assert started.result()["state"] == "paused"
+        assert vm.status()["qemu"] is not None
 
 
 def test_sigterm_leaves_the_guest_running(lab, vms):

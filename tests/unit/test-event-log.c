@@ -56,7 +56,7 @@ set_up(Fixture *f)
 {
     *f = (Fixture){.thread = g_thread_self(), .told = g_array_new(FALSE, FALSE, sizeof(Told))};
     g_array_set_clear_func(f->told, told_clear);
-    f->log = gw_event_log_new(listen, f);
+    f->log = gw_event_log_new(1, listen, f);
 }
 
 static void

@@ -207,10 +207,12 @@ test_create(void)
     g_assert_nonnull(strstr(error->message, "'godwit-vm adopt web1' takes it over"));
     GwVmDir *other = create(&f, "web2"); /* no other VM is held up */
 
-    /* Neither does a directory without a supervisor go by itself. */
+    /* Neither does a VM without a supervisor go by itself … */
+    g_clear_error(&error);
+    gw_vm_dir_write(dir, "config.json", "{}", &error);
+    g_assert_no_error(error);
     gw_vm_dir_free(dir);
     g_assert_false(is_locked(lock));
-    g_clear_error(&error);
     g_assert_null(gw_vm_dir_create(f.runtime, "web1", &error));
     g_assert_error(error, GW_ERROR, GW_ERROR_EXISTS);
     g_clear_error(&error);
@@ -218,6 +220,9 @@ test_create(void)
     g_assert_no_error(error);
     g_assert_true(is_locked(lock));
     remove_dir(dir);
+    /* … but what never was a VM's is taken. */
+    gw_vm_dir_free(other);
+    other = create(&f, "web2");
     remove_dir(other);
     gw_vm_dir_free(NULL);
     tear_down(&f);
