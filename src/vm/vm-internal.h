@@ -27,6 +27,7 @@ struct GwVm {
     char *qmp_path, *log_path;
 
     /* the main thread's */
+    guint log_trimmer;
     GwVmConsole consoles[GW_VM_MAX_SERIALS];
     void (*follower)(unsigned port, const char *data, size_t length, void *);
     void *follower_data;

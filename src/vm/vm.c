@@ -6,11 +6,16 @@
 #include "version.h"
 #include "vm-internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define LOG_LIMIT_BYTES (1024 * 1024)
+#define LOG_CHECK_S     10
 
 static const char *const state_names[] = {
     [GW_VM_OFF] = "off",       [GW_VM_STARTING] = "starting", [GW_VM_RUNNING] = "running",
@@ -234,6 +239,18 @@ open_consoles(GwVm *self, GError **error)
     return true;
 }
 
+/* QEMU writes to its log itself (by O_APPEND), so that it loses nothing when a supervisor dies; a guest that
+ * makes it complain without end must not fill the host's memory with that. */
+static gboolean
+trim_log(gpointer data)
+{
+    GwVm *self = data;
+    struct stat st;
+    if (stat(self->log_path, &st) == 0 && st.st_size > LOG_LIMIT_BYTES && truncate(self->log_path, 0) < 0)
+        g_debug("%s: %s, ignoring", self->log_path, g_strerror(errno));
+    return G_SOURCE_CONTINUE;
+}
+
 GwVm *
 gw_vm_new(GwVmDir *dir, GwVmSetup *setup, GwVmConfig *config, GwEventLog *events, GError **error)
 {
@@ -247,6 +264,7 @@ gw_vm_new(GwVmDir *dir, GwVmSetup *setup, GwVmConfig *config, GwEventLog *events
     self->log_path = gw_vm_dir_file(dir, "qemu.log");
     self->context = g_main_context_ref_thread_default();
     g_mutex_init(&self->lock);
+    self->log_trimmer = g_timeout_add_seconds(LOG_CHECK_S, trim_log, self);
     self->worker = g_thread_pool_new(work, self, 1, TRUE, error);
     if (!self->worker)
         return NULL;
@@ -404,6 +422,7 @@ gw_vm_free(GwVm *self)
         close(self->exit_fd);
     }
     g_mutex_unlock(&self->lock);
+    g_clear_handle_id(&self->log_trimmer, g_source_remove);
     /* Then the worker: nothing it uses goes away under it. Its last answers are given here. */
     if (self->worker)
         g_thread_pool_free(self->worker, FALSE, TRUE);
