@@ -33,9 +33,9 @@ typedef struct {
 
 struct GwHttpServer {
     SoupServer *soup;
-    GSocketService *listeners; /* owned */
-    GPtrArray *routes;         /* owned Route */
-    GPtrArray *unix_paths;     /* owned strings, unlinked at free */
+    GPtrArray *listeners;  /* owned GSocketService, one a socket, see listen_on() */
+    GPtrArray *routes;     /* owned Route */
+    GPtrArray *unix_paths; /* owned strings, unlinked at free */
 };
 
 struct GwHttpRequest {
@@ -63,9 +63,17 @@ route_free(void *data)
     g_free(route);
 }
 
+/* Said in every answer; why, see above. */
+static void
+announce_close(SoupServerMessage *message)
+{
+    soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection", "close");
+}
+
 static GwHttpRequest *
 request_new(SoupServerMessage *message, GHashTable *query)
 {
+    announce_close(message);
     GwHttpRequest *self = g_new0(GwHttpRequest, 1);
     g_atomic_ref_count_init(&self->refs);
     self->message = g_object_ref(message);
@@ -323,6 +331,7 @@ refuse_early(SoupServerMessage *message, unsigned status, const char *text)
     JsonObject *body = error_body("invalid-argument", text);
     g_autofree char *line = gw_json_object_to_line(body);
     json_object_unref(body);
+    announce_close(message);
     soup_server_message_set_status(message, status, NULL);
     soup_server_message_set_response(message, "application/json", SOUP_MEMORY_COPY, line, strlen(line));
     /* libsoup reads the body to its end before it answers: let it fall through, kept nowhere. */
@@ -356,6 +365,26 @@ on_connection(GSocketService *service, GSocketConnection *connection, GObject *s
     return TRUE;
 }
 
+static void
+listener_free(void *data)
+{
+    GSocketService *service = data;
+    g_socket_service_stop(service);
+    g_socket_listener_close(G_SOCKET_LISTENER(service));
+    g_object_unref(service);
+}
+
+/* A service of its own for each socket: adding a socket to one that accepts already makes it begin anew, and
+ * a connection that is just coming in is then dropped. */
+static bool
+listen_on(GwHttpServer *self, GSocket *socket, GError **error)
+{
+    GSocketService *service = g_socket_service_new();
+    g_ptr_array_add(self->listeners, service);
+    g_signal_connect(service, "incoming", G_CALLBACK(on_connection), self);
+    return g_socket_listener_add_socket(G_SOCKET_LISTENER(service), socket, NULL, error);
+}
+
 GwHttpServer *
 gw_http_server_new(const char *product)
 {
@@ -363,8 +392,7 @@ gw_http_server_new(const char *product)
     self->soup = soup_server_new("server-header", product, NULL);
     self->routes = g_ptr_array_new_with_free_func(route_free);
     self->unix_paths = g_ptr_array_new_with_free_func(g_free);
-    self->listeners = g_socket_service_new();
-    g_signal_connect(self->listeners, "incoming", G_CALLBACK(on_connection), self);
+    self->listeners = g_ptr_array_new_with_free_func(listener_free);
     soup_server_add_early_handler(self->soup, NULL, on_request_headers, self, NULL);
     soup_server_add_handler(self->soup, NULL, on_request, self, NULL);
     return self;
@@ -375,9 +403,7 @@ gw_http_server_free(GwHttpServer *self)
 {
     if (!self)
         return;
-    g_socket_service_stop(self->listeners);
-    g_socket_listener_close(G_SOCKET_LISTENER(self->listeners));
-    g_object_unref(self->listeners);
+    g_ptr_array_unref(self->listeners);
     soup_server_disconnect(self->soup);
     for (guint i = 0; i < self->unix_paths->len; i++)
         unlink(self->unix_paths->pdata[i]);
@@ -410,7 +436,7 @@ gw_http_server_listen_unix(GwHttpServer *self, const char *path, mode_t mode, GE
         close(fd);
         return false;
     }
-    if (!g_socket_listener_add_socket(G_SOCKET_LISTENER(self->listeners), socket, NULL, error))
+    if (!listen_on(self, socket, error))
         return false;
     g_ptr_array_add(self->unix_paths, g_strdup(path));
     return true;
@@ -427,7 +453,7 @@ gw_http_server_listen_tcp(GwHttpServer *self, const char *address, unsigned port
     g_autoptr(GSocket) socket =
         g_socket_new(g_socket_address_get_family(where), G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, error);
     if (!socket || !g_socket_bind(socket, where, TRUE, error) || !g_socket_listen(socket, error) ||
-        !g_socket_listener_add_socket(G_SOCKET_LISTENER(self->listeners), socket, NULL, error)) {
+        !listen_on(self, socket, error)) {
         g_prefix_error(error, "listening on %s port %u: ", address, port);
         return 0;
     }

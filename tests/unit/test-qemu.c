@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The five functions of vmm.h on the real QEMU: a guest of eleven bytes counts in its memory, is paused, its
+/* The five functions of vmm.h on the real QEMU: a guest of twelve bytes counts in its memory, is paused, its
  * state saved, its QEMU killed, and it goes on counting in another QEMU on the same memory. */
 #include "error.h"
 #include "qemu.h"
@@ -17,8 +17,10 @@
 #define MEMORY_BYTES (64ull << 20)
 #define COUNTER_GPA  0x8000
 
-/* xor ax,ax; mov ds,ax; loop: inc dword [0x8000]; jmp loop */
-static const unsigned char boot_code[] = {0x31, 0xc0, 0x8e, 0xd8, 0x66, 0xff, 0x06, 0x00, 0x80, 0xeb, 0xf9};
+/* cli (the timer's handler would write memory, too); xor ax,ax; mov ds,ax; loop: inc dword [0x8000]; jmp loop
+ */
+static const unsigned char boot_code[] = {0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x66,
+                                          0xff, 0x06, 0x00, 0x80, 0xeb, 0xf9};
 
 typedef struct {
     char *directory, *disk, *qmp, *log, *state;
@@ -30,6 +32,8 @@ typedef struct {
     GCond changed;
     GString *events; /* names, a space behind each */
 } Fixture;
+
+static volatile pid_t running_pid; /* of the QEMU that was started last */
 
 static void
 on_event(const char *event, JsonObject *data, gint64 when_us, void *user_data)
@@ -74,6 +78,16 @@ set_up(Fixture *f, const void *data)
     f->map = mmap(NULL, MEMORY_BYTES, PROT_READ, MAP_SHARED, gw_image_fd(f->image), 0);
     g_assert_true(f->map != MAP_FAILED);
     f->counter = (volatile guint32 *)((char *)f->map + COUNTER_GPA);
+}
+
+/* An assertion that fails aborts: the QEMU of the test must not go on without it. */
+static void
+on_abort(int signal_number)
+{
+    if (running_pid > 0)
+        kill(running_pid, SIGKILL);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
 }
 
 static void
@@ -123,6 +137,7 @@ start(Fixture *f, bool incoming, const char *qemu, GError **error)
     GwQemu *started = gw_qemu_start(&launch, &hooks, error);
     close(rw_fd);
     close(ro_fd);
+    running_pid = started ? gw_qemu_process(started)->pid : 0;
     return started;
 }
 
@@ -363,6 +378,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGABRT, on_abort);
+    signal(SIGTRAP, on_abort);
     const struct {
         const char *path;
         void (*run)(Fixture *, const void *);
