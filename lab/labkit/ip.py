@@ -88,3 +88,14 @@ def disable_tx_checksum(netns_name: str, interfaces: Sequence[str]) -> None:
                 raise LabError(
                     f"turning off the transmit checksums of {interface} in {netns_name}: {error.strerror}"
                 ) from error
+
+
+def receive_on(netns_name: str, cpus: dict[str, int], *, keep_fds: Sequence[int] = ()) -> None:
+    """Has the frames that come in at each interface dealt with on one CPU (Documentation/networking/scaling.rst,
+    "RPS"). A kernel without it has no such file. The files are in the namespace's own /sys, which `ip netns exec` mounts."""
+    lines = [
+        f"f=/sys/class/net/{interface}/queues/rx-0/rps_cpus; [ ! -e $f ] || echo {1 << cpu:x} > $f"
+        for interface, cpu in cpus.items()
+    ]
+    if lines:
+        _run(None, "ip", ["netns", "exec", netns_name, "sh", "-ec", "\n".join(lines)], None, keep_fds)

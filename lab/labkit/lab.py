@@ -106,6 +106,22 @@ def _make(topology: Topology, lock: Lock) -> None:
     for node in topology.nodes:
         ip.batch(node.netns, _node_commands(node), keep_fds=keep)
     _fill_in_checksums(topology)
+    _keep_order(topology, lock)
+
+
+def _keep_order(topology: Topology, lock: Lock) -> None:
+    """A veth hands its frames to the CPU of whoever sends; a sender that moves, or a shaper whose timer fires on the
+    other CPU, would let frames overtake each other, which a cable does not (seen: 20,000 retransmissions in 3 s of
+    one TCP stream; 0 with this). So each network has one CPU on which its frames are received."""
+    usable = sorted(cpu for cpu in os.sched_getaffinity(0) if cpu < 32)  # a mask in one word
+    links = [link for node in topology.nodes for link in node.links]
+    networks = list(dict.fromkeys(link.network for link in links))
+    cpus = {network: usable[i % len(usable)] for i, network in enumerate(networks)}
+    ip.receive_on(topology.fabric_netns, {link.port: cpus[link.network] for link in links}, keep_fds=[lock.fd])
+    for node in topology.nodes:
+        ip.receive_on(
+            node.netns, {link.interface: cpus[link.network] for link in node.links}, keep_fds=[lock.fd]
+        )
 
 
 def _fill_in_checksums(topology: Topology) -> None:
