@@ -3,7 +3,6 @@
 #include "page-writer.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +11,10 @@
 #include "options.h"
 #include "pacer.h"
 #include "page-tally.h"
+#include "writer-status.h"
 
 /* Between two looks at the queue of requests: about a millisecond's work under TCG at rate=max. */
 #define MAX_BATCH_PAGES 64
-
-#define N_SAMPLES 11 /* ten intervals of 100 ms: "the last second" */
-#define SAMPLE_NS (100 * GW_NS_PER_MS)
 
 typedef enum {
     REQUEST_PAUSE,
@@ -41,17 +38,6 @@ typedef struct Request {
     struct Request *next;
 } Request;
 
-typedef struct Status {
-    bool is_paused;
-    uint64_t rate_bytes_per_s;
-    uint64_t n_written;
-    uint64_t n_syncs;
-    uint64_t n_write_errors;
-    uint64_t longest_gap_ns;
-    uint64_t last_batch_ns; /* 0: nothing was due lately */
-    GwPageTally tally; /* of checks before writes and of the rolling check; sweeps report for themselves */
-} Status;
-
 struct GwPageWriter {
     /* set before start */
     GwPageWriterConfig config;
@@ -61,7 +47,7 @@ struct GwPageWriter {
     uint64_t start_ns;
 
     /* owned by the writer's thread */
-    Status now;
+    GwWriterStatus now;
     GwPacer write_pacer;
     GwPacer check_pacer;
     uint64_t cursor;
@@ -78,10 +64,8 @@ struct GwPageWriter {
     pthread_cond_t wake_writer;
     pthread_cond_t wake_clients;
     Request *queue;
-    Status published;
-    uint64_t samples[N_SAMPLES];
-    uint64_t sample_ns[N_SAMPLES];
-    unsigned n_samples;
+    GwWriterStatus published;
+    GwWriterRate recent;
 };
 
 /* --- pages --- */
@@ -338,16 +322,7 @@ static void
 publish_locked(GwPageWriter *self, uint64_t now_ns)
 {
     self->published = self->now;
-    unsigned last = (self->n_samples + N_SAMPLES - 1) % N_SAMPLES;
-    if (self->n_samples == 0 || now_ns - self->sample_ns[last] >= SAMPLE_NS) {
-        unsigned slot = self->n_samples % N_SAMPLES;
-        self->samples[slot] = self->now.n_written;
-        self->sample_ns[slot] = now_ns;
-        self->n_samples++;
-        if (self->n_samples == 2 * N_SAMPLES) {
-            self->n_samples = N_SAMPLES; /* keeps "filled at least once" and the slot */
-        }
-    }
+    gw_writer_rate_add(&self->recent, self->now.n_written, now_ns);
 }
 
 static void
@@ -427,54 +402,17 @@ submit_and_wait(GwPageWriter *self, Request *request)
     pthread_mutex_unlock(&self->lock);
 }
 
-static uint64_t
-recent_rate_locked(const GwPageWriter *self, uint64_t now_ns)
-{
-    if (self->n_samples == 0) {
-        return 0;
-    }
-    unsigned oldest = self->n_samples < N_SAMPLES ? 0 : self->n_samples % N_SAMPLES;
-    uint64_t elapsed_ns = now_ns - self->sample_ns[oldest];
-    uint64_t n_pages = self->published.n_written - self->samples[oldest];
-    return elapsed_ns == 0 ? 0
-                           : n_pages * GW_VERIFIED_PAGE_SIZE_BYTES * 1000 / (elapsed_ns / GW_NS_PER_MS + 1);
-}
-
 static void
 command_status(GwPageWriter *self, FILE *reply)
 {
     pthread_mutex_lock(&self->lock);
     uint64_t now_ns = gw_now_ns();
-    Status status = self->published;
-    uint64_t rate = recent_rate_locked(self, now_ns);
+    GwWriterStatus status = self->published;
+    uint64_t recent = gw_writer_rate_bytes_per_s(&self->recent, status.n_written, now_ns);
     pthread_mutex_unlock(&self->lock);
 
-    uint64_t gap_ns = status.longest_gap_ns;
-    if (status.last_batch_ns != 0 && now_ns > status.last_batch_ns &&
-        now_ns - status.last_batch_ns > gap_ns) {
-        gap_ns = now_ns - status.last_batch_ns; /* the one that is going on */
-    }
-    fprintf(reply, "{\"areas\":[");
-    for (unsigned i = 0; i < self->n_areas; i++) {
-        const GwPageArea *area = &self->areas[i];
-        fprintf(reply,
-                "%s{\"name\":\"%s\",\"region\":\"%016" PRIx64 "\",\"pages\":%" PRIu64 ",\"seed\":%" PRIu64
-                ",\"fill\":\"%s\"}",
-                i == 0 ? "" : ",", area->name, area->region.region_id, area->n_pages, area->region.seed,
-                gw_page_fill_name(area->region.fill));
-    }
-    fprintf(reply, "],\"paused\":%s,", status.is_paused ? "true" : "false");
-    if (status.rate_bytes_per_s == UINT64_MAX) {
-        fputs("\"target_bytes_per_s\":\"max\",", reply);
-    } else {
-        fprintf(reply, "\"target_bytes_per_s\":%" PRIu64 ",", status.rate_bytes_per_s);
-    }
-    fprintf(reply,
-            "\"written_pages\":%" PRIu64 ",\"rate_bytes_per_s\":%" PRIu64 ",\"write_errors\":%" PRIu64
-            ",\"syncs\":%" PRIu64 ",\"longest_gap_ms\":%.3f,\"uptime_s\":%.3f,",
-            status.n_written, rate, status.n_write_errors, status.n_syncs, (double)gap_ns / 1e6,
-            (double)(now_ns - self->start_ns) / 1e9);
-    gw_page_tally_print(&status.tally, reply);
+    fputc('{', reply);
+    gw_writer_status_print(&status, self->areas, self->n_areas, recent, self->start_ns, now_ns, reply);
     fputc('}', reply);
 }
 
