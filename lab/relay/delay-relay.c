@@ -21,10 +21,10 @@
  * Deadlines are absolute (arrival + delay), so lateness of one wake-up does not add to that of the next. */
 
 #include "delay-queue.h"
+#include "relay-options.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -50,14 +50,9 @@
 #define TUN_F_USO6 0x40
 #endif
 
-#define DELAY_US_MAX 5000000u
-
 /* Frames moved per direction before the other gets its turn: keeps one direction's flood from delaying the
  * other's. */
 #define BATCH_FRAMES 64
-
-/* 10 Gbit/s × 250 ms is 312 MB a direction; two of these are the 1 GiB that a link may cost at most. */
-#define QUEUE_MIB_DEFAULT 512u
 
 enum { POLL_A, POLL_B, POLL_SIGNAL, POLL_LISTEN, POLL_CONTROL, POLL_WATCH, N_POLL };
 
@@ -80,27 +75,6 @@ typedef struct {
     bool stop;
 } Relay;
 
-typedef struct {
-    const char *tap[2];
-    const char *control_path;
-    const char *until_gone;
-    uint64_t delay_us;
-    size_t queue_mib;
-    bool background;
-} Options;
-
-__attribute__((format(printf, 1, 2))) static void
-complain(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    fputs("gw-delay-relay: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-}
-
 static uint64_t
 now_ns(void)
 {
@@ -108,22 +82,6 @@ now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static bool
-parse_number(const char *text, uint64_t max, uint64_t *ret)
-{
-    char *end = NULL;
-    unsigned long long value;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    value = strtoull(text, &end, 10);
-    if (errno || *end || value > max)
-        return false;
-    *ret = value;
-    return true;
 }
 
 /* A TAP that goes away with its file descriptor, so that a relay that dies leaves no device. */
@@ -135,23 +93,23 @@ tap_open(const char *name)
     int fd;
 
     if (strlen(name) >= IFNAMSIZ) {
-        complain("TAP name %s is longer than %d characters", name, IFNAMSIZ - 1);
+        gw_relay_complain("TAP name %s is longer than %d characters", name, IFNAMSIZ - 1);
         return -1;
     }
     fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        complain("opening /dev/net/tun: %s", strerror(errno));
+        gw_relay_complain("opening /dev/net/tun: %s", strerror(errno));
         return -1;
     }
     memcpy(request.ifr_name, name, strlen(name) + 1); /* its length was checked */
     if (ioctl(fd, TUNSETIFF, &request) < 0) {
-        complain("creating TAP %s: %s", name, strerror(errno));
+        gw_relay_complain("creating TAP %s: %s", name, strerror(errno));
         close(fd);
         return -1;
     }
     if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)(offload | TUN_F_USO4 | TUN_F_USO6)) < 0 &&
         ioctl(fd, TUNSETOFFLOAD, (unsigned long)offload) < 0) {
-        complain("setting the offloads of TAP %s: %s", name, strerror(errno));
+        gw_relay_complain("setting the offloads of TAP %s: %s", name, strerror(errno));
         close(fd);
         return -1;
     }
@@ -165,18 +123,19 @@ control_listen(const char *path)
     int fd;
 
     if (strlen(path) >= sizeof(address.sun_path)) {
-        complain("control socket path %s is longer than %zu characters", path, sizeof(address.sun_path) - 1);
+        gw_relay_complain("control socket path %s is longer than %zu characters", path,
+                          sizeof(address.sun_path) - 1);
         return -1;
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        complain("creating the control socket: %s", strerror(errno));
+        gw_relay_complain("creating the control socket: %s", strerror(errno));
         return -1;
     }
     unlink(path); /* of a relay that was killed; labkit's lock keeps two from running for one link */
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
-        complain("listening at %s: %s", path, strerror(errno));
+        gw_relay_complain("listening at %s: %s", path, strerror(errno));
         close(fd);
         return -1;
     }
@@ -192,14 +151,14 @@ watch_open(const char *path)
     int fd;
 
     if (!slash || slash == path || (size_t)(slash - path) >= sizeof(directory)) {
-        complain("--until-gone takes an absolute path below a directory, not %s", path);
+        gw_relay_complain("--until-gone takes an absolute path below a directory, not %s", path);
         return -1;
     }
     memcpy(directory, path, (size_t)(slash - path));
     directory[slash - path] = '\0';
     fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd < 0 || inotify_add_watch(fd, directory, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF) < 0) {
-        complain("watching %s: %s", directory, strerror(errno));
+        gw_relay_complain("watching %s: %s", directory, strerror(errno));
         if (fd >= 0)
             close(fd);
         return -1;
@@ -220,12 +179,12 @@ signals_open(void)
     signal(SIGPIPE, SIG_IGN);
     fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
-        complain("opening a signalfd: %s", strerror(errno));
+        gw_relay_complain("opening a signalfd: %s", strerror(errno));
     return fd;
 }
 
 static bool
-relay_set_up(Relay *self, const Options *options)
+relay_set_up(Relay *self, const GwRelayOptions *options)
 {
     self->control_path = options->control_path;
     self->until_gone = options->until_gone;
@@ -243,7 +202,7 @@ relay_set_up(Relay *self, const Options *options)
         direction->to_fd = self->tap_fd[1 - i];
         direction->queue = gw_delay_queue_new(options->queue_mib << 20);
         if (!direction->queue) {
-            complain("out of memory");
+            gw_relay_complain("out of memory");
             return false;
         }
     }
@@ -256,7 +215,7 @@ relay_set_up(Relay *self, const Options *options)
             return false;
         /* Looked up after the watch is there: gone before or after, it is seen. */
         if (access(self->until_gone, F_OK) < 0) {
-            complain("%s is gone", self->until_gone);
+            gw_relay_complain("%s is gone", self->until_gone);
             return false;
         }
     }
@@ -383,11 +342,12 @@ control_serve(Relay *self)
     text[n] = '\0';
     if (strcmp(text, "stats") == 0) {
         control_answer_stats(self);
-    } else if (strncmp(text, "delay-us ", 9) == 0 && parse_number(text + 9, DELAY_US_MAX, &delay_us)) {
+    } else if (strncmp(text, "delay-us ", 9) == 0 &&
+               gw_relay_parse_number(text + 9, GW_RELAY_DELAY_US_MAX, &delay_us)) {
         self->delay_ns = delay_us * 1000;
         control_answer(self, "ok");
     } else {
-        control_answer(self, "error: expected \"stats\" or \"delay-us 0…%u\"", DELAY_US_MAX);
+        control_answer(self, "error: expected \"stats\" or \"delay-us 0…%u\"", GW_RELAY_DELAY_US_MAX);
     }
 }
 
@@ -453,7 +413,7 @@ relay_run(Relay *self)
         if (ppoll(fds, N_POLL, time_to_sleep(self, &sleep), NULL) < 0) {
             if (errno == EINTR)
                 continue;
-            complain("polling: %s", strerror(errno));
+            gw_relay_complain("polling: %s", strerror(errno));
             return;
         }
         /* Out before in: what is due is late already. */
@@ -485,7 +445,7 @@ go_to_background(void)
     int null_fd;
 
     if (pid < 0) {
-        complain("forking: %s", strerror(errno));
+        gw_relay_complain("forking: %s", strerror(errno));
         return false;
     }
     if (pid > 0) {
@@ -495,7 +455,7 @@ go_to_background(void)
     }
     setsid();
     if (chdir("/") < 0)
-        complain("changing to /: %s, ignoring", strerror(errno));
+        gw_relay_complain("changing to /: %s, ignoring", strerror(errno));
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd >= 0) {
         for (int fd = 0; fd <= 2; fd++)
@@ -512,96 +472,15 @@ ask_for_punctuality(void)
      * Real-time priority is not asked for: a flood would then starve the very hosts that send it. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     if (setpriority(PRIO_PROCESS, 0, -15) < 0)
-        complain("raising the priority: %s, ignoring", strerror(errno));
-}
-
-static void
-usage(FILE *out)
-{
-    fputs("usage: gw-delay-relay --tap-a NAME --tap-b NAME --delay-us N [option…]\n"
-          "\n"
-          "Creates two TAP devices in the network namespace that it is started in and carries every frame\n"
-          "from one to the other, N microseconds later, in order and without loss. The devices go with it.\n"
-          "\n"
-          "  --tap-a NAME, --tap-b NAME  names of the devices\n"
-          "  --delay-us N                delay in each direction, 0 to 5000000\n"
-          "  --control PATH              serve this SOCK_SEQPACKET socket: \"delay-us N\", \"stats\"\n"
-          "  --until-gone PATH           exit when this file no longer exists\n"
-          "  --queue-mib N               memory a direction may hold, 2 to 65536 (default 512)\n"
-          "  --background                once ready, print the process ID and leave it running\n"
-          "  --help                      print this\n",
-          out);
-}
-
-/* -1: go on; else the exit status. */
-static int
-parse_options(int argc, char **argv, Options *ret)
-{
-    enum { TAP_A = 1, TAP_B, DELAY, CONTROL, UNTIL_GONE, QUEUE, BACKGROUND, HELP };
-    static const struct option table[] = {
-        {"tap-a", required_argument, NULL, TAP_A},
-        {"tap-b", required_argument, NULL, TAP_B},
-        {"delay-us", required_argument, NULL, DELAY},
-        {"control", required_argument, NULL, CONTROL},
-        {"until-gone", required_argument, NULL, UNTIL_GONE},
-        {"queue-mib", required_argument, NULL, QUEUE},
-        {"background", no_argument, NULL, BACKGROUND},
-        {"help", no_argument, NULL, HELP},
-        {0},
-    };
-    uint64_t number;
-    bool have_delay = false;
-    int option;
-
-    while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
-        switch (option) {
-        case TAP_A:
-            ret->tap[0] = optarg;
-            break;
-        case TAP_B:
-            ret->tap[1] = optarg;
-            break;
-        case DELAY:
-            have_delay = parse_number(optarg, DELAY_US_MAX, &ret->delay_us);
-            break;
-        case CONTROL:
-            ret->control_path = optarg;
-            break;
-        case UNTIL_GONE:
-            ret->until_gone = optarg;
-            break;
-        case QUEUE:
-            if (!parse_number(optarg, 65536, &number) || number < 2) {
-                complain("--queue-mib takes 2 to 65536, not %s", optarg);
-                return 2;
-            }
-            ret->queue_mib = (size_t)number;
-            break;
-        case BACKGROUND:
-            ret->background = true;
-            break;
-        case HELP:
-            usage(stdout);
-            return 0;
-        default:
-            return 2;
-        }
-    }
-    if (!ret->tap[0] || !ret->tap[1] || !have_delay || optind != argc) {
-        complain(
-            "--tap-a, --tap-b and --delay-us (0 to %u) are needed, and nothing else but options; try --help",
-            DELAY_US_MAX);
-        return 2;
-    }
-    return -1;
+        gw_relay_complain("raising the priority: %s, ignoring", strerror(errno));
 }
 
 int
 main(int argc, char **argv)
 {
-    Options options = {.queue_mib = QUEUE_MIB_DEFAULT};
+    GwRelayOptions options;
     Relay relay = {.tap_fd = {-1, -1}, .signal_fd = -1, .listen_fd = -1, .control_fd = -1, .watch_fd = -1};
-    int status = parse_options(argc, argv, &options);
+    int status = gw_relay_parse_options(argc, argv, &options);
 
     if (status >= 0)
         return status;

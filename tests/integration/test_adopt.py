@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from labkit.errors import LabError
 from labkit.guest import MEMORY_PORT
-from labkit.vm import GODWIT_VM, IMAGE_DIR, Prober, Vm, config, wait_until
+from labkit.vm import GODWIT_VM, IMAGE_DIR, QEMU, Prober, Vm, config, wait_until
 
 # The longest silence that a probe a millisecond sees of an undisturbed guest under emulation on two shared cores
 # (measured: 2 to 20 ms); a stopped guest would be silent for as long as the adoption takes, seconds at least here.
@@ -136,20 +136,23 @@ def test_an_order_to_stop_that_was_written_is_carried_out(vms):
     assert not alive(qemu)
 
 
+def begin_start(vms, host, guest):
+    """A supervisor that is about to start the guest, and is to be disturbed in that."""
+    path = vms.directory / "vm.json"
+    path.write_text(json.dumps(config(guest)))
+    vm = Vm(host, guest.name)
+    vms.vms.append(vm)
+    command = [GODWIT_VM, "run", "--qemu", QEMU, "--datastore", f"image={IMAGE_DIR}", "--port-group", "lan=br-guest", path]
+    return vm, host.popen(command, stderr=subprocess.DEVNULL)
+
+
 @pytest.mark.parametrize("after_ms", [0, 5, 10, 20, 30, 40, 60, 80])
 def test_kill_9_at_any_moment_of_a_start_loses_nothing(lab, vms, after_ms):
     """Whenever the supervisor dies while it starts a guest: either there is a QEMU that can be adopted and then
     runs, or there is none. Never one that nobody knows."""
     guest = vms.guest(f"start{after_ms}")
-    path = vms.directory / "vm.json"
-    path.write_text(json.dumps(config(guest)))
     host = lab.host("host1")
-    vm = Vm(host, guest.name)
-    vms.vms.append(vm)
-    supervisor = host.popen(
-        [GODWIT_VM, "run", "--datastore", f"image={IMAGE_DIR}", "--port-group", "lan=br-guest", path],
-        stderr=subprocess.DEVNULL,
-    )
+    vm, supervisor = begin_start(vms, host, guest)
     wait_until(lambda: (vm.directory / "journal").exists(), 10, "the journal")
     signal.sigtimedwait([], after_ms / 1000)
     supervisor.kill()
@@ -176,15 +179,8 @@ def test_kill_9_at_any_moment_of_a_start_loses_nothing(lab, vms, after_ms):
 @pytest.mark.parametrize("after_ms", [0, 3, 6, 10, 15, 20, 40, 80])
 def test_sigterm_at_any_moment_of_a_start_leaves_a_known_guest_or_none(lab, vms, after_ms):
     guest = vms.guest(f"term{after_ms}")
-    path = vms.directory / "vm.json"
-    path.write_text(json.dumps(config(guest)))
     host = lab.host("host1")
-    vm = Vm(host, guest.name)
-    vms.vms.append(vm)
-    supervisor = host.popen(
-        [GODWIT_VM, "run", "--datastore", f"image={IMAGE_DIR}", "--port-group", "lan=br-guest", path],
-        stderr=subprocess.DEVNULL,
-    )
+    vm, supervisor = begin_start(vms, host, guest)
     signal.sigtimedwait([], after_ms / 1000)
     supervisor.terminate()
     supervisor.wait(timeout=20)

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import pytest
+from labkit.vm import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("GW_BUILD_DIR", ROOT / "build"))
@@ -38,17 +39,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
     pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="needs qemu-system-x86_64"),
 ]
-
-
-def wait_until(condition, timeout_s, what):
-    """Polls until condition() is true and returns its value."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
-        time.sleep(0.01)
 
 
 def run(*command):

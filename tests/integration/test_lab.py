@@ -339,7 +339,7 @@ def relay_program(tmp_path_factory) -> str:
         if not compiler:
             pytest.skip("no gw-delay-relay in the build tree, and no C compiler")
         program = tmp_path_factory.mktemp("relay") / relay.PROGRAM
-        sources = [ROOT / "lab" / "relay" / name for name in ("delay-relay.c", "delay-queue.c")]
+        sources = [ROOT / "lab" / "relay" / name for name in ("delay-relay.c", "relay-options.c", "delay-queue.c")]
         subprocess.run(
             [compiler, "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-o", program, *sources], check=True, timeout=60
         )

@@ -15,7 +15,7 @@ import pytest
 from labkit.errors import LabError
 from labkit.guest import ECHO_PORT, Guest
 from labkit.lab import Lab
-from labkit.vm import GODWIT_VM, IMAGE_DIR, ApiError, Prober, Vm, config, wait_until
+from labkit.vm import GODWIT_VM, IMAGE_DIR, QEMU, ApiError, Prober, Vm, config, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_a_killed_parent_leaves_the_vm_running(lab, vms):
     host = lab.host("host1")
     # A shell that is the supervisor's parent and in its process group, killed as a terminal would.
     parent = host.popen(
-        ["sh", "-c", f'"$@" & echo started; wait', "sh", GODWIT_VM, "run", "--datastore", f"image={IMAGE_DIR}",
+        ["sh", "-c", f'"$@" & echo started; wait', "sh", GODWIT_VM, "run", "--qemu", QEMU, "--datastore", f"image={IMAGE_DIR}",
          "--port-group", "lan=br-guest", document],
         start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip

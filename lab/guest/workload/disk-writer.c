@@ -109,15 +109,10 @@ parse_list(Arguments *arguments, char *list)
             r = gw_size_parse(value, &arguments->seed);
         } else if (strcmp(name, "ws") == 0) {
             r = gw_size_parse(value, &arguments->ws_bytes);
-        } else if (strcmp(name, "rate") == 0) {
-            r = gw_rate_parse(value, &arguments->writer.rate_bytes_per_s);
-        } else if (strcmp(name, "check") == 0) {
-            r = gw_size_parse(value, &arguments->writer.check_pages_per_s);
         } else if (strcmp(name, "sync") == 0) {
             r = gw_size_parse(value, &arguments->sync_s);
-        } else if (strcmp(name, "order") == 0) {
-            r = strcmp(value, "random") == 0 || strcmp(value, "round-robin") == 0 ? 0 : -EINVAL;
-            arguments->writer.order = strcmp(value, "random") == 0 ? GW_ORDER_RANDOM : GW_ORDER_ROUND_ROBIN;
+        } else {
+            r = gw_page_writer_config_set(&arguments->writer, name, value);
         }
         if (r < 0) {
             fprintf(stderr, "gw-disk-writer: bad option %s=%s\n", name, value);

@@ -507,6 +507,26 @@ fill_areas(GwPageWriter *self)
     }
 }
 
+int
+gw_page_writer_config_set(GwPageWriterConfig *config, const char *name, const char *value)
+{
+    if (strcmp(name, "rate") == 0) {
+        return gw_rate_parse(value, &config->rate_bytes_per_s);
+    }
+    if (strcmp(name, "check") == 0) {
+        return gw_size_parse(value, &config->check_pages_per_s);
+    }
+    if (strcmp(name, "order") == 0 && strcmp(value, "random") == 0) {
+        config->order = GW_ORDER_RANDOM;
+        return 0;
+    }
+    if (strcmp(name, "order") == 0 && strcmp(value, "round-robin") == 0) {
+        config->order = GW_ORDER_ROUND_ROBIN;
+        return 0;
+    }
+    return -EINVAL;
+}
+
 GwPageWriter *
 gw_page_writer_new(const GwPageWriterConfig *config, const GwPageStore *store, GwPageArea *areas,
                    unsigned n_areas)

@@ -48,6 +48,10 @@ typedef struct GwPageWriterConfig {
     const char *name;           /* in what goes to the console: "memory" or "disk" */
 } GwPageWriterConfig;
 
+/* Sets what a list of options says of the writing: rate, check or order. 0, or a negative errno for a bad
+ * value or another name. */
+int gw_page_writer_config_set(GwPageWriterConfig *config, const char *name, const char *value);
+
 typedef struct GwPageWriter GwPageWriter;
 
 /* `areas` are borrowed; the first is the one that is written, others are only verified. Writes generation 1
