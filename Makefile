@@ -14,7 +14,7 @@ IMAGE := build/guest-image
 export GW_BUILD_DIR := $(CURDIR)/$(BUILD)
 export GW_GUEST_IMAGE_DIR := $(CURDIR)/$(IMAGE)
 
-.PHONY: all build setup image demo test test-unit test-integration soak check-style fuzz install clean help
+.PHONY: all build setup image demo test test-unit test-integration soak bench check-style fuzz install clean help
 
 all: build
 
@@ -25,6 +25,7 @@ help:
 	@echo 'make test-unit        unit tests only (SANITIZE=1 likewise)'
 	@echo 'make test-integration integration tests only; TESTS="-k adopt" chooses'
 	@echo 'make soak             long tests: the full Debian guest'
+	@echo 'make bench            motions by godwit and by QEMU alone, compared; QUICK=1: in four minutes'
 	@echo 'make check-style      clang-format and clang-tidy'
 	@echo 'make fuzz             each fuzz target for FUZZ_SECONDS (60)'
 	@echo 'make install          install below PREFIX (/usr/local); DESTDIR counts'
@@ -42,7 +43,8 @@ build: setup $(BUILD)/build.ninja
 
 # The guest's programs are never sanitized, so any build directory's will do.
 image: build
-	@lab/guest/build-image --output $(IMAGE) --workloads $(BUILD)/lab/guest/workload
+	@lab/guest/build-image --output $(IMAGE) --workloads $(BUILD)/lab/guest/workload \
+		--tiny $(BUILD)/lab/guest/tiny/tiny.elf
 
 demo: image
 	@lab/demo
@@ -59,6 +61,10 @@ test-integration: image
 soak: image
 	@scripts/setup soak
 	@scripts/run-tests $(BUILD) soak $(TESTS)
+
+bench: image
+	@scripts/setup bench
+	@tests/bench/bench $(if $(QUICK),--quick) $(BENCH)
 
 check-style:
 	@scripts/setup build style

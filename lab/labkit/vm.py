@@ -102,14 +102,16 @@ class Vm:
         *options: str,
         datastores: dict[str, Path] | None = None,
         qemu: str = QEMU,
+        env: dict[str, str] | None = None,
     ) -> Vm:
         """Runs `godwit-vm run --detach`; the document is written into `directory`, datastore "ds" is `directory`."""
-        path = directory / f"{document.get('name', 'vm')}.json"
+        path = directory / f"{document.get('name', 'vm')}-{host.name}.json"
         path.write_text(json.dumps(document))
         stores = {"image": IMAGE_DIR, "ds": directory, **(datastores or {})}
         words = [word for name, where in stores.items() for word in ("--datastore", f"{name}={where}")]
         done = host.run(
             [GODWIT_VM, "run", "--detach", "--qemu", qemu, "--port-group", f"{PORT_GROUP}={BRIDGE}", *words, *options, path],
+            env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,19 +122,25 @@ class Vm:
             raise LabError(f"godwit-vm run: exit status {done.returncode}: {done.stderr.strip()}")
         return Vm(host, document["name"])
 
-    def adopt(self) -> None:
+    def adopt(self, env: dict[str, str] | None = None) -> None:
         """Runs `godwit-vm adopt --detach`."""
         done = self.host.run(
-            [GODWIT_VM, "adopt", "--detach", self.name], stderr=subprocess.PIPE, text=True, check=False
+            [GODWIT_VM, "adopt", "--detach", self.name],
+            env={**os.environ, **(env or {})},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise LabError(f"godwit-vm adopt: exit status {done.returncode}: {done.stderr.strip()}")
 
-    def request(self, method: str, path: str, body: dict | None = None, timeout_s: float = 60) -> bytes:
-        """One request; the answer's body."""
+    def request(
+        self, method: str, path: str, body: dict | None = None, timeout_s: float = 60, raw: bytes | None = None
+    ) -> bytes:
+        """One request, with a body in JSON or `raw`; the answer's body."""
         connection = _UnixConnection(self.directory / "control.sock", timeout_s)
         try:
-            connection.request(method, path, json.dumps(body) if body is not None else None)
+            connection.request(method, path, json.dumps(body) if body is not None else raw)
             reply = connection.getresponse()
             data = reply.read()
         finally:
@@ -215,15 +223,19 @@ class Vm:
         if not self.directory.exists():
             return
         try:
-            self.power("stop")
+            if self.state() not in ("off", "crashed", "moved"):
+                self.power("stop")
         except (OSError, LabError):
             try:
                 self.adopt()
                 self.power("stop")
             except (OSError, LabError):
                 return
-        pid = self.supervisor_pid()
-        self.call("DELETE", "/v1/vm")
+        try:
+            pid = self.supervisor_pid()
+            self.call("DELETE", "/v1/vm")
+        except OSError:
+            return  # it was about to go by itself
         wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 10, f"supervisor {pid} to end")
 
     def kill_supervisor(self) -> None:

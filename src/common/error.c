@@ -29,6 +29,8 @@ static const struct {
     [GW_ERROR_PROTOCOL] = {"protocol", 502},
     [GW_ERROR_VMM_FAILED] = {"vmm-failed", 500},
     [GW_ERROR_IO] = {"io", 500},
+    [GW_ERROR_NOT_CONVERGING] = {"not-converging", 409},
+    [GW_ERROR_CANCELLED] = {"cancelled", 409},
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(codes) == GW_N_ERRORS);
 

@@ -6,6 +6,7 @@
 
 #define GW_ERROR (gw_error_quark())
 
+/* Their numbers are part of the motion protocol (docs/protocol.md): new ones come behind. */
 typedef enum {
     GW_ERROR_FAILED,           /* nothing more exact is known */
     GW_ERROR_INVALID_ARGUMENT, /* the request itself is wrong: do not repeat it unchanged */
@@ -20,6 +21,8 @@ typedef enum {
     GW_ERROR_PROTOCOL,         /* the other end sent what it must not send */
     GW_ERROR_VMM_FAILED,       /* QEMU refused or died; the message carries its own words */
     GW_ERROR_IO,               /* a file, socket or device failed */
+    GW_ERROR_NOT_CONVERGING,   /* a motion: the guest writes faster than the link carries */
+    GW_ERROR_CANCELLED,        /* somebody asked for it to be given up */
     GW_N_ERRORS,
 } GwError;
 

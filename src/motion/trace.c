@@ -21,13 +21,14 @@
 #define ARM_CHUNK_BYTES (64ull << 20)
 #define SCAN_VECTOR     256 /* runs asked for in one ioctl, on the stack */
 
-struct GwTrace {
+typedef struct {
+    GwTrace trace;
     /* set once */
     int uffd; /* borrowed */
     int pagemap_fd;
     unsigned n_regions;
     GwMemRegion regions[];
-};
+} KernelTrace;
 
 /* The kernel shows what was agreed on as "API: VERSION:FEATURES:POSSIBLE", in hexadecimal. */
 static bool
@@ -60,55 +61,9 @@ gw_trace_negotiate(int uffd, GError **error)
     return true;
 }
 
-static bool
-arm_region(const GwTrace *self, const GwMemRegion *region, GError **error)
-{
-    struct uffdio_register reg = {.range = {region->vmm_addr, region->size_bytes},
-                                  .mode = UFFDIO_REGISTER_MODE_WP};
-    if (ioctl(self->uffd, UFFDIO_REGISTER, &reg) < 0)
-        return gw_set_errno(error, GW_ERROR_IO, errno, "registering guest memory for the trace");
-
-    for (uint64_t done = 0; done < region->size_bytes; done += ARM_CHUNK_BYTES) {
-        struct uffdio_writeprotect protect = {
-            .range = {region->vmm_addr + done, MIN(ARM_CHUNK_BYTES, region->size_bytes - done)},
-            .mode = UFFDIO_WRITEPROTECT_MODE_WP,
-        };
-        int failed;
-        do /* EAGAIN: the address space is changing (mremap, fork); the kernel asks to try again */
-            failed = ioctl(self->uffd, UFFDIO_WRITEPROTECT, &protect);
-        while (failed && errno == EAGAIN);
-        if (failed)
-            return gw_set_errno(error, GW_ERROR_IO, errno, "protecting guest memory for the trace");
-    }
-    return true;
-}
-
-GwTrace *
-gw_trace_arm(int uffd, pid_t pid, const GwMemRegion *regions, unsigned n_regions, GError **error)
-{
-    char path[32];
-    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
-    int pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (pagemap_fd < 0) {
-        gw_set_errno(error, errno == EACCES || errno == EPERM ? GW_ERROR_NOT_PERMITTED : GW_ERROR_IO, errno,
-                     "%s", path);
-        return NULL;
-    }
-
-    g_autoptr(GwTrace) self = g_malloc0(sizeof *self + n_regions * sizeof *regions);
-    self->uffd = uffd;
-    self->pagemap_fd = pagemap_fd;
-    for (unsigned i = 0; i < n_regions; i++) {
-        self->regions[self->n_regions++] = regions[i];
-        if (!arm_region(self, &regions[i], error))
-            return NULL;
-    }
-    return g_steal_pointer(&self);
-}
-
 /* The region that holds mem_off, or NULL. */
 static const GwMemRegion *
-region_at(const GwTrace *self, uint64_t mem_off)
+region_at(const KernelTrace *self, uint64_t mem_off)
 {
     for (unsigned i = 0; i < self->n_regions; i++) {
         const GwMemRegion *region = &self->regions[i];
@@ -118,9 +73,34 @@ region_at(const GwTrace *self, uint64_t mem_off)
     return NULL;
 }
 
-int
-gw_trace_scan(GwTrace *self, uint64_t *mem_off, uint64_t end, GwTraceRun *runs, unsigned max_runs)
+static int
+kernel_protect(GwTrace *trace, uint64_t mem_off, uint64_t end)
 {
+    KernelTrace *self = (KernelTrace *)trace;
+    while (mem_off < end) {
+        const GwMemRegion *region = region_at(self, mem_off);
+        if (!region)
+            return -ERANGE;
+        uint64_t stop = MIN(MIN(end, region->mem_off + region->size_bytes), mem_off + ARM_CHUNK_BYTES);
+        struct uffdio_writeprotect protect = {
+            .range = {region->vmm_addr + (mem_off - region->mem_off), stop - mem_off},
+            .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+        };
+        int failed;
+        do /* EAGAIN: the address space is changing (mremap, fork); the kernel asks to try again */
+            failed = ioctl(self->uffd, UFFDIO_WRITEPROTECT, &protect);
+        while (failed && errno == EAGAIN);
+        if (failed)
+            return -errno;
+        mem_off = stop;
+    }
+    return 0;
+}
+
+static int
+kernel_scan(GwTrace *trace, uint64_t *mem_off, uint64_t end, GwTraceRun *runs, unsigned max_runs)
+{
+    KernelTrace *self = (KernelTrace *)trace;
     struct page_region found[SCAN_VECTOR];
     unsigned n_runs = 0;
 
@@ -150,11 +130,10 @@ gw_trace_scan(GwTrace *self, uint64_t *mem_off, uint64_t end, GwTraceRun *runs, 
     return (int)n_runs;
 }
 
-void
-gw_trace_free(GwTrace *self)
+static void
+kernel_free(GwTrace *trace)
 {
-    if (!self)
-        return;
+    KernelTrace *self = (KernelTrace *)trace;
     /* Fails when the VMM is gone: then there is nothing to take off. */
     for (unsigned i = 0; i < self->n_regions; i++) {
         struct uffdio_range range = {self->regions[i].vmm_addr, self->regions[i].size_bytes};
@@ -162,4 +141,49 @@ gw_trace_free(GwTrace *self)
     }
     close(self->pagemap_fd);
     g_free(self);
+}
+
+static const GwTraceOps kernel_ops = {.protect = kernel_protect, .scan = kernel_scan, .free = kernel_free};
+
+GwTrace *
+gw_trace_new(int uffd, pid_t pid, const GwMemRegion *regions, unsigned n_regions, GError **error)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+    int pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (pagemap_fd < 0) {
+        gw_set_errno(error, errno == EACCES || errno == EPERM ? GW_ERROR_NOT_PERMITTED : GW_ERROR_IO, errno,
+                     "%s", path);
+        return NULL;
+    }
+
+    KernelTrace *self = g_malloc0(sizeof *self + n_regions * sizeof *regions);
+    g_autoptr(GwTrace) trace = &self->trace;
+    trace->ops = &kernel_ops;
+    self->uffd = uffd;
+    self->pagemap_fd = pagemap_fd;
+    for (unsigned i = 0; i < n_regions; i++) {
+        struct uffdio_register reg = {.range = {regions[i].vmm_addr, regions[i].size_bytes},
+                                      .mode = UFFDIO_REGISTER_MODE_WP};
+        if (ioctl(uffd, UFFDIO_REGISTER, &reg) < 0) {
+            gw_set_errno(error, GW_ERROR_IO, errno, "registering guest memory for the trace");
+            return NULL;
+        }
+        self->regions[self->n_regions++] = regions[i];
+    }
+    return g_steal_pointer(&trace);
+}
+
+GwTrace *
+gw_trace_arm(int uffd, pid_t pid, const GwMemRegion *regions, unsigned n_regions, GError **error)
+{
+    g_autoptr(GwTrace) self = gw_trace_new(uffd, pid, regions, n_regions, error);
+    for (unsigned i = 0; self && i < n_regions; i++) {
+        int r = gw_trace_protect(self, regions[i].mem_off, regions[i].mem_off + regions[i].size_bytes);
+        if (r < 0) {
+            gw_set_errno(error, GW_ERROR_IO, -r, "protecting guest memory for the trace");
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&self);
 }

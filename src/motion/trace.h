@@ -20,19 +20,50 @@ typedef struct {
 
 typedef struct GwTrace GwTrace;
 
+/* Behind a trace: the kernel, or in tests something that was told what was written. */
+typedef struct {
+    int (*protect)(GwTrace *self, uint64_t mem_off, uint64_t end);
+    int (*scan)(GwTrace *self, uint64_t *mem_off, uint64_t end, GwTraceRun *runs, unsigned max_runs);
+    void (*free)(GwTrace *self);
+} GwTraceOps;
+
+struct GwTrace {
+    const GwTraceOps *ops;
+};
+
 /* Agrees with the kernel on the interface of a fresh userfaultfd. Once in its life; GW_ERROR_NOT_SUPPORTED
  * where the kernel lacks asynchronous write protection of shared memory (Linux 6.7 has it). */
 bool gw_trace_negotiate(int uffd, GError **error);
 
-/* Registers the regions with `uffd` (borrowed, negotiated) and protects every page, chunk by chunk, present
- * or not. `pid` is the VMM. Whatever is written from now on is found by gw_trace_scan(). */
+/* Registers the regions with `uffd` (borrowed, negotiated). `pid` is the VMM. Nothing is traced before it has
+ * been protected. */
+GwTrace *gw_trace_new(int uffd, pid_t pid, const GwMemRegion *regions, unsigned n_regions, GError **error);
+
+/* Protects every page of [mem_off, end), present or not: whatever is written there from now on is found by
+ * gw_trace_scan(). No vCPU is stopped. 0 or -errno. Threads may protect different ranges at once. */
+static inline int
+gw_trace_protect(GwTrace *self, uint64_t mem_off, uint64_t end)
+{
+    return self->ops->protect(self, mem_off, end);
+}
+
+/* gw_trace_new(), and all of it protected, chunk by chunk. */
 GwTrace *gw_trace_arm(int uffd, pid_t pid, const GwMemRegion *regions, unsigned n_regions, GError **error);
 
 /* Finds and protects again what was written in [*mem_off, end) since the last scan. Fills at most `max_runs`
  * runs in ascending order and advances *mem_off to where to go on; the range is done when *mem_off == end.
  * Returns the number of runs or -errno. Threads may scan different ranges at once. */
-int gw_trace_scan(GwTrace *self, uint64_t *mem_off, uint64_t end, GwTraceRun *runs, unsigned max_runs);
+static inline int
+gw_trace_scan(GwTrace *self, uint64_t *mem_off, uint64_t end, GwTraceRun *runs, unsigned max_runs)
+{
+    return self->ops->scan(self, mem_off, end, runs, max_runs);
+}
 
 /* Ends the trace: protection is taken off and the ranges unregistered. NULL is allowed. */
-void gw_trace_free(GwTrace *self);
+static inline void
+gw_trace_free(GwTrace *self)
+{
+    if (self)
+        self->ops->free(self);
+}
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwTrace, gw_trace_free)

@@ -1,105 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* godwit-vm list, status, power, console, events, rm: clients of the supervisors on this host. */
+#include "client.h"
 #include "commands.h"
 #include "error.h"
-#include "http-client.h"
 #include "json.h"
-#include "options.h"
 #include "vm-dir.h"
 
-#include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CALL_TIMEOUT_S 60
-
-static char *opt_runtime_dir;
-static gboolean opt_json;
-
-#define RUNTIME_DIR_ENTRY                                                                                    \
-    {                                                                                                        \
-        "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &opt_runtime_dir,                                        \
-            "default $GODWIT_RUNTIME_DIR or /run/godwit", "DIR"                                              \
-    }
-#define JSON_ENTRY                                                                                           \
-    {                                                                                                        \
-        "json", 0, 0, G_OPTION_ARG_NONE, &opt_json, "print JSON", NULL                                       \
-    }
-
-static const char *
-runtime_dir(void)
-{
-    return opt_runtime_dir ? opt_runtime_dir : gw_default_runtime_dir();
-}
-
-/* A client of the VM's supervisor; says what to do where none answers. */
-static GwHttpClient *
-connect_to(const char *name, unsigned timeout_s, GError **error)
-{
-    if (!gw_vm_name_is_valid(name)) {
-        g_set_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT, "'%s' cannot be a VM's name", name);
-        return NULL;
-    }
-    g_autofree char *directory = gw_vm_dir_path(runtime_dir(), name, NULL);
-    if (!g_file_test(directory, G_FILE_TEST_IS_DIR)) {
-        g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "there is no VM '%s' on this host (%s)", name,
-                    directory);
-        return NULL;
-    }
-    g_autofree char *path = gw_vm_dir_path(runtime_dir(), name, "control.sock");
-    return gw_http_client_new_unix(path, timeout_s, error);
-}
-
-/* One call; "nobody listens" becomes what that means for a VM. */
-static JsonObject *
-call(const char *name, const char *method, const char *path, JsonObject *body, GError **error)
-{
-    g_autoptr(GwHttpClient) client = connect_to(name, CALL_TIMEOUT_S, error);
-    if (!client) {
-        g_clear_pointer(&body, json_object_unref);
-        return NULL;
-    }
-    g_autoptr(GError) cause = NULL;
-    JsonObject *reply = gw_http_call(client, method, path, body, &cause);
-    if (reply)
-        return reply;
-    if (strcmp(gw_error_name(cause), "peer-lost") == 0 ||
-        g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
-        g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST,
-                    "VM '%s' has no supervisor (it died or was ended); 'godwit-vm adopt %s' takes it over",
-                    name, name);
-    else if (g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED))
-        g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED, "VM '%s' can be reached by root only", name);
-    else
-        g_propagate_prefixed_error(error, g_steal_pointer(&cause), "VM '%s': ", name);
-    return NULL;
-}
-
-static void
-print_json(JsonObject *object)
-{
-    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-    json_node_set_object(node, object);
-    g_autofree char *text = json_to_string(node, TRUE);
-    puts(text);
-}
-
-static const char *
-string_or(JsonObject *object, const char *member, const char *otherwise)
-{
-    const char *value = object ? gw_json_get_string(object, member) : NULL;
-    return value ? value : otherwise;
-}
-
-static int64_t
-int_or_zero(JsonObject *object, const char *member)
-{
-    int64_t value = 0;
-    if (object)
-        gw_json_get_int(object, member, &value);
-    return value;
-}
 
 static int
 compare_names(const void *a, const void *b)
@@ -111,7 +20,7 @@ static GPtrArray *
 vm_names(void)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-    g_autofree char *path = g_build_filename(runtime_dir(), "vms", NULL);
+    g_autofree char *path = g_build_filename(gw_client_runtime_dir(), "vms", NULL);
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL); /* no directory: no VM was ever here */
     for (const char *name; dir && (name = g_dir_read_name(dir));)
         if (gw_vm_name_is_valid(name))
@@ -123,19 +32,19 @@ vm_names(void)
 int
 gw_cmd_list(int argc, char **argv)
 {
-    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, JSON_ENTRY, {NULL}};
+    const GOptionEntry entries[] = {GW_RUNTIME_DIR_ENTRY, GW_JSON_ENTRY, {NULL}};
     if (!gw_parse_options(&argc, &argv, entries, "", 0, "Lists the VMs on this host."))
         return 2;
     g_autoptr(GPtrArray) names = vm_names();
     g_autoptr(JsonObject) all = json_object_new();
     JsonArray *vms = json_array_new();
     json_object_set_array_member(all, "vms", vms);
-    if (!opt_json && names->len > 0)
+    if (!gw_opt_json && names->len > 0)
         printf("%-24s %-13s %-5s %10s %10s %8s\n", "NAME", "STATE", "ACCEL", "MEMORY", "RESIDENT", "QEMU");
     for (guint i = 0; i < names->len; i++) {
         const char *name = names->pdata[i];
         g_autoptr(GError) error = NULL;
-        JsonObject *status = call(name, "GET", "/v1/status", NULL, &error);
+        JsonObject *status = gw_client_call(name, "GET", "/v1/status", NULL, &error);
         if (!status) {
             bool nobody = g_error_matches(error, GW_ERROR, GW_ERROR_PEER_LOST);
             status = json_object_new();
@@ -143,16 +52,16 @@ gw_cmd_list(int argc, char **argv)
             json_object_set_string_member(status, "state", nobody ? "unsupervised" : "unreachable");
         }
         JsonObject *memory = gw_json_get_object(status, "memory"), *qemu = gw_json_get_object(status, "qemu");
-        if (!opt_json)
+        if (!gw_opt_json)
             printf("%-24s %-13s %-5s %6" G_GINT64_FORMAT " MiB %6" G_GINT64_FORMAT " MiB %8" G_GINT64_FORMAT
                    "\n",
-                   name, string_or(status, "state", "?"), string_or(qemu, "accel", "-"),
-                   int_or_zero(memory, "size_bytes") >> 20, int_or_zero(memory, "resident_bytes") >> 20,
-                   int_or_zero(qemu, "pid"));
+                   name, gw_client_string(status, "state", "?"), gw_client_string(qemu, "accel", "-"),
+                   gw_client_int(memory, "size_bytes") >> 20, gw_client_int(memory, "resident_bytes") >> 20,
+                   gw_client_int(qemu, "pid"));
         json_array_add_object_element(vms, status);
     }
-    if (opt_json)
-        print_json(all);
+    if (gw_opt_json)
+        gw_client_print_json(all);
     return 0;
 }
 
@@ -163,43 +72,46 @@ print_status(JsonObject *status)
     JsonObject *supervisor = gw_json_get_object(status, "supervisor"),
                *exit = gw_json_get_object(status, "last_exit");
     JsonArray *nics = gw_json_get_array(status, "nics");
-    printf("VM          %s (%s)\n", string_or(status, "name", "?"), string_or(status, "uuid", "?"));
-    printf("state       %s since %s\n", string_or(status, "state", "?"), string_or(status, "since", "?"));
-    printf("machine     %s, %" G_GINT64_FORMAT " vCPUs\n", string_or(status, "machine", "?"),
-           int_or_zero(status, "vcpus"));
+    printf("VM          %s (%s)\n", gw_client_string(status, "name", "?"),
+           gw_client_string(status, "uuid", "?"));
+    printf("state       %s since %s\n", gw_client_string(status, "state", "?"),
+           gw_client_string(status, "since", "?"));
+    printf("machine     %s, %" G_GINT64_FORMAT " vCPUs\n", gw_client_string(status, "machine", "?"),
+           gw_client_int(status, "vcpus"));
     printf("memory      %" G_GINT64_FORMAT " MiB, %" G_GINT64_FORMAT " MiB of it in use\n",
-           int_or_zero(memory, "size_bytes") >> 20, int_or_zero(memory, "resident_bytes") >> 20);
+           gw_client_int(memory, "size_bytes") >> 20, gw_client_int(memory, "resident_bytes") >> 20);
     if (qemu) {
-        printf("QEMU        %s, pid %" G_GINT64_FORMAT ", user %s\n", string_or(qemu, "version", "?"),
-               int_or_zero(qemu, "pid"), string_or(qemu, "user", "?"));
-        printf("accelerator %s\n", string_or(qemu, "accel_why", "?"));
+        printf("QEMU        %s, pid %" G_GINT64_FORMAT ", user %s\n", gw_client_string(qemu, "version", "?"),
+               gw_client_int(qemu, "pid"), gw_client_string(qemu, "user", "?"));
+        printf("accelerator %s\n", gw_client_string(qemu, "accel_why", "?"));
     }
     for (guint i = 0; nics && i < json_array_get_length(nics); i++) {
         JsonObject *nic = gw_json_array_object(nics, i);
-        printf("NIC         %s %s in port group %s (%s)\n", string_or(nic, "id", "?"),
-               string_or(nic, "mac", "?"), string_or(nic, "port_group", "?"), string_or(nic, "tap", "?"));
+        printf("NIC         %s %s in port group %s (%s)\n", gw_client_string(nic, "id", "?"),
+               gw_client_string(nic, "mac", "?"), gw_client_string(nic, "port_group", "?"),
+               gw_client_string(nic, "tap", "?"));
     }
     bool adopted = false;
     gw_json_get_bool(supervisor, "adopted", &adopted);
-    printf("supervisor  pid %" G_GINT64_FORMAT ", version %s%s\n", int_or_zero(supervisor, "pid"),
-           string_or(supervisor, "version", "?"), adopted ? ", adopted the running guest" : "");
+    printf("supervisor  pid %" G_GINT64_FORMAT ", version %s%s\n", gw_client_int(supervisor, "pid"),
+           gw_client_string(supervisor, "version", "?"), adopted ? ", adopted the running guest" : "");
     if (exit)
-        printf("last end    %s: %s\n", string_or(exit, "how", "?"),
-               string_or(exit, "last_words", "it said nothing"));
+        printf("last end    %s: %s\n", gw_client_string(exit, "how", "?"),
+               gw_client_string(exit, "last_words", "it said nothing"));
 }
 
 int
 gw_cmd_status(int argc, char **argv)
 {
-    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, JSON_ENTRY, {NULL}};
+    const GOptionEntry entries[] = {GW_RUNTIME_DIR_ENTRY, GW_JSON_ENTRY, {NULL}};
     g_autoptr(GError) error = NULL;
     if (!gw_parse_options(&argc, &argv, entries, "NAME", 1, "Shows a VM."))
         return 2;
-    g_autoptr(JsonObject) status = call(argv[1], "GET", "/v1/status", NULL, &error);
+    g_autoptr(JsonObject) status = gw_client_call(argv[1], "GET", "/v1/status", NULL, &error);
     if (!status)
         return gw_fail(error);
-    if (opt_json)
-        print_json(status);
+    if (gw_opt_json)
+        gw_client_print_json(status);
     else
         print_status(status);
     return 0;
@@ -208,9 +120,9 @@ gw_cmd_status(int argc, char **argv)
 static bool
 is_off(const char *name)
 {
-    g_autoptr(JsonObject) status = call(name, "GET", "/v1/status", NULL, NULL);
+    g_autoptr(JsonObject) status = gw_client_call(name, "GET", "/v1/status", NULL, NULL);
     const char *state = status ? gw_json_get_string(status, "state") : NULL;
-    g_autofree char *directory = gw_vm_dir_path(runtime_dir(), name, NULL);
+    g_autofree char *directory = gw_vm_dir_path(gw_client_runtime_dir(), name, NULL);
     return g_strcmp0(state, "off") == 0 || g_strcmp0(state, "crashed") == 0 ||
            !g_file_test(directory, G_FILE_TEST_EXISTS); /* gone with its VM: --exit-when-off */
 }
@@ -220,7 +132,7 @@ static bool
 await_off(const char *name, int timeout_s, GError **error)
 {
     gint64 deadline = g_get_monotonic_time() + timeout_s * G_TIME_SPAN_SECOND;
-    g_autoptr(GwHttpClient) client = connect_to(name, (unsigned)timeout_s, NULL);
+    g_autoptr(GwHttpClient) client = gw_client_connect(name, (unsigned)timeout_s, NULL);
     g_autoptr(GInputStream) stream = client ? gw_http_open(client, "/v1/events", NULL) : NULL;
     g_autoptr(GDataInputStream) lines = stream ? g_data_input_stream_new(stream) : NULL;
     while (!is_off(name)) {
@@ -247,8 +159,8 @@ gw_cmd_power(int argc, char **argv)
 {
     int wait_s = 0;
     const GOptionEntry entries[] = {
-        RUNTIME_DIR_ENTRY,
-        JSON_ENTRY,
+        GW_RUNTIME_DIR_ENTRY,
+        GW_JSON_ENTRY,
         {"wait", 0, 0, G_OPTION_ARG_INT, &wait_s, "with shutdown: wait until the guest is off", "SECONDS"},
         {NULL}};
     g_autoptr(GError) error = NULL;
@@ -258,11 +170,11 @@ gw_cmd_power(int argc, char **argv)
         return 2;
     JsonObject *body = json_object_new();
     json_object_set_string_member(body, "action", argv[2]);
-    g_autoptr(JsonObject) reply = call(argv[1], "POST", "/v1/power", body, &error);
+    g_autoptr(JsonObject) reply = gw_client_call(argv[1], "POST", "/v1/power", body, &error);
     if (!reply || (wait_s > 0 && strcmp(argv[2], "shutdown") == 0 && !await_off(argv[1], wait_s, &error)))
         return gw_fail(error);
-    if (opt_json)
-        print_json(reply);
+    if (gw_opt_json)
+        gw_client_print_json(reply);
     return 0;
 }
 
@@ -284,7 +196,7 @@ static int
 show_stream(const char *name, const char *path)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GwHttpClient) client = connect_to(name, 0, &error);
+    g_autoptr(GwHttpClient) client = gw_client_connect(name, 0, &error);
     g_autoptr(GInputStream) stream = client ? gw_http_open(client, path, &error) : NULL;
     if (!stream || !copy_out(stream, &error))
         return gw_fail(error);
@@ -298,7 +210,7 @@ gw_cmd_console(int argc, char **argv)
     gboolean follow = FALSE;
     char *type = NULL;
     const GOptionEntry entries[] = {
-        RUNTIME_DIR_ENTRY,
+        GW_RUNTIME_DIR_ENTRY,
         {"port", 0, 0, G_OPTION_ARG_INT, &port, "serial port (0)", "N"},
         {"follow", 'f', 0, G_OPTION_ARG_NONE, &follow, "go on with what comes", NULL},
         {"type", 0, 0, G_OPTION_ARG_STRING, &type, "type this line into the console instead of showing it",
@@ -312,7 +224,7 @@ gw_cmd_console(int argc, char **argv)
         return show_stream(argv[1], path);
     g_autoptr(GError) error = NULL;
     g_autofree char *line = g_strconcat(typed, "\n", NULL);
-    g_autoptr(GwHttpClient) client = connect_to(argv[1], CALL_TIMEOUT_S, &error);
+    g_autoptr(GwHttpClient) client = gw_client_connect(argv[1], GW_CLIENT_TIMEOUT_S, &error);
     if (!client || !gw_http_post_bytes(client, path, line, strlen(line), &error))
         return gw_fail(error);
     return 0;
@@ -321,7 +233,7 @@ gw_cmd_console(int argc, char **argv)
 int
 gw_cmd_events(int argc, char **argv)
 {
-    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, {NULL}};
+    const GOptionEntry entries[] = {GW_RUNTIME_DIR_ENTRY, {NULL}};
     if (!gw_parse_options(&argc, &argv, entries, "NAME", 1, "Follows a VM's events (server-sent events)."))
         return 2;
     return show_stream(argv[1], "/v1/events");
@@ -332,19 +244,19 @@ gw_cmd_events(int argc, char **argv)
 static bool
 remove_debris(const char *name)
 {
-    g_autoptr(GwVmDir) dir = gw_vm_dir_take_over(runtime_dir(), name, NULL);
+    g_autoptr(GwVmDir) dir = gw_vm_dir_take_over(gw_client_runtime_dir(), name, NULL);
     return dir && !gw_vm_dir_has_vm(dir) && gw_vm_dir_remove(dir, NULL);
 }
 
 int
 gw_cmd_rm(int argc, char **argv)
 {
-    const GOptionEntry entries[] = {RUNTIME_DIR_ENTRY, {NULL}};
+    const GOptionEntry entries[] = {GW_RUNTIME_DIR_ENTRY, {NULL}};
     g_autoptr(GError) error = NULL;
     if (!gw_parse_options(&argc, &argv, entries, "NAME", 1,
                           "Removes a VM that is off from this host; its disks stay where they are."))
         return 2;
-    g_autoptr(JsonObject) reply = call(argv[1], "DELETE", "/v1/vm", NULL, &error);
+    g_autoptr(JsonObject) reply = gw_client_call(argv[1], "DELETE", "/v1/vm", NULL, &error);
     if (reply || (g_error_matches(error, GW_ERROR, GW_ERROR_PEER_LOST) && remove_debris(argv[1])))
         return 0;
     return gw_fail(error);

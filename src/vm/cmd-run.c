@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 typedef struct {
-    char *runtime_dir, *qemu, *qemu_user, *uffd_library, *uefi_code, *log_level;
+    char *runtime_dir, *qemu, *qemu_user, *uffd_library, *uefi_code, *tls_dir, *log_level;
     char **datastores, **port_groups;
-    gboolean detach, paused, exit_when_off;
+    gboolean detach, paused, incoming, exit_when_off;
 } RunOptions;
 
 static void
@@ -26,6 +26,7 @@ run_options_clear(RunOptions *self)
     g_free(self->qemu_user);
     g_free(self->uffd_library);
     g_free(self->uefi_code);
+    g_free(self->tls_dir);
     g_free(self->log_level);
     g_strfreev(self->datastores);
     g_strfreev(self->port_groups);
@@ -77,6 +78,7 @@ setup_from(const RunOptions *options, GError **error)
     replace(&setup->qemu_user, options->qemu_user);
     replace_path(&setup->preload_library, options->uffd_library);
     replace_path(&setup->uefi_code, options->uefi_code);
+    replace_path(&setup->tls_dir, options->tls_dir);
     if (!add_all(setup->datastores, "--datastore", options->datastores, error) ||
         !add_all(setup->port_groups, "--port-group", options->port_groups, error))
         return NULL;
@@ -153,6 +155,8 @@ gw_cmd_run(int argc, char **argv)
          "NAME=BRIDGE"},
         {"detach", 'd', 0, G_OPTION_ARG_NONE, &o.detach, "go to the background once the guest runs", NULL},
         {"paused", 0, 0, G_OPTION_ARG_NONE, &o.paused, "leave the guest before its first instruction", NULL},
+        {"incoming", 0, 0, G_OPTION_ARG_NONE, &o.incoming,
+         "do not start the guest: wait for a motion to bring it", NULL},
         {"exit-when-off", 0, 0, G_OPTION_ARG_NONE, &o.exit_when_off,
          "end and remove everything when the guest is off", NULL},
         {"runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &o.runtime_dir,
@@ -163,6 +167,8 @@ gw_cmd_run(int argc, char **argv)
         {"uffd-library", 0, 0, G_OPTION_ARG_FILENAME, &o.uffd_library, "the library preloaded into QEMU",
          "FILE"},
         {"uefi-code", 0, 0, G_OPTION_ARG_FILENAME, &o.uefi_code, "OVMF's code file", "FILE"},
+        {"tls-dir", 0, 0, G_OPTION_ARG_FILENAME, &o.tls_dir,
+         "this host's ca.pem, cert.pem and key.pem for motions (/etc/godwit/tls)", "DIR"},
         {"log-level", 0, 0, G_OPTION_ARG_STRING, &o.log_level, "error, warning, info (default) or debug",
          "LEVEL"},
         {NULL}};
@@ -181,6 +187,7 @@ gw_cmd_run(int argc, char **argv)
     if (!config)
         return gw_fail(error);
     options.paused = o.paused;
+    options.incoming = o.incoming;
     options.exit_when_off = o.exit_when_off;
     if (o.detach && !detach(&options.ready_fd, &status))
         return status;

@@ -14,3 +14,7 @@ int gw_cmd_power(int argc, char **argv);
 int gw_cmd_console(int argc, char **argv);
 int gw_cmd_events(int argc, char **argv);
 int gw_cmd_rm(int argc, char **argv);
+
+int gw_cmd_receive(int argc, char **argv);
+int gw_cmd_send(int argc, char **argv);
+int gw_cmd_motion(int argc, char **argv);

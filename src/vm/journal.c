@@ -117,16 +117,16 @@ gw_journal_spawn_prefix(GwJournal *self)
 }
 
 static void
-apply(GwJournalSummary *summary, JsonObject *entry)
+apply(void *to, JsonObject *entry)
 {
+    GwJournalSummary *summary = to;
     const char *step = gw_json_get_string(entry, "step");
     int64_t pid = 0;
-    if (!step)
-        return;
     if (strcmp(step, "start") == 0) {
         const char *accel = gw_json_get_string(entry, "accel");
         *summary = (GwJournalSummary){0};
         gw_json_get_bool(entry, "paused", &summary->start_paused);
+        gw_json_get_bool(entry, "incoming", &summary->incoming);
         g_strlcpy(summary->accel, accel ? accel : "", sizeof summary->accel);
     } else if (strcmp(step, "spawned") == 0) {
         if (gw_json_get_int(entry, "pid", &pid) && pid > 1 && pid <= G_MAXINT32)
@@ -142,19 +142,79 @@ apply(GwJournalSummary *summary, JsonObject *entry)
     }
 }
 
+/* Calls `apply` with each line that is a step. */
+static void
+for_each_step(const char *text, size_t length, void (*apply_step)(void *, JsonObject *), void *to)
+{
+    for (const char *end; length > 0 && (end = memchr(text, '\n', length));) {
+        size_t n = (size_t)(end - text);
+        g_autoptr(JsonObject) entry = n > 0 ? gw_json_parse_object(text, (gssize)n, NULL) : NULL;
+        if (entry && gw_json_get_string(entry, "step"))
+            apply_step(to, entry);
+        text = end + 1;
+        length -= n + 1;
+    }
+}
+
 GwJournalSummary
 gw_journal_summarize(const char *text, size_t length)
 {
     GwJournalSummary summary = {0};
-    for (const char *end; length > 0 && (end = memchr(text, '\n', length));) {
-        size_t n = (size_t)(end - text);
-        g_autoptr(JsonObject) entry = n > 0 ? gw_json_parse_object(text, (gssize)n, NULL) : NULL;
-        if (entry)
-            apply(&summary, entry);
-        text = end + 1;
-        length -= n + 1;
-    }
+    for_each_step(text, length, apply, &summary);
     return summary;
+}
+
+void
+gw_journal_motion_clear(GwJournalMotion *self)
+{
+    g_clear_pointer(&self->ticket, json_object_unref);
+    *self = (GwJournalMotion){0};
+}
+
+static void
+begin_motion(GwJournalMotion *motion, GwJournalMotionKind kind, JsonObject *entry)
+{
+    gw_journal_motion_clear(motion);
+    motion->kind = kind;
+    motion->ticket = json_object_ref(entry);
+    gw_json_get_bool(entry, "runs", &motion->runs);
+}
+
+static void
+apply_to_motion(void *to, JsonObject *entry)
+{
+    GwJournalMotion *motion = to;
+    const char *step = gw_json_get_string(entry, "step");
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {
+        {"handed-over", &motion->handed_over},
+        {"owns", &motion->owns},
+        {"released", &motion->released},
+        {"ready", &motion->ready},
+        {"go", &motion->go},
+        {"refused", &motion->refused},
+    };
+    if (strcmp(step, "motion-out") == 0)
+        begin_motion(motion, GW_JOURNAL_MOTION_OUT, entry);
+    else if (strcmp(step, "motion-in") == 0)
+        begin_motion(motion, GW_JOURNAL_MOTION_IN, entry);
+    else if (strcmp(step, "motion-end") == 0)
+        gw_journal_motion_clear(motion);
+    for (size_t i = 0; i < G_N_ELEMENTS(flags) && motion->kind != GW_JOURNAL_NO_MOTION; i++)
+        if (strcmp(step, flags[i].name) == 0)
+            *flags[i].flag = true;
+    if (motion->kind != GW_JOURNAL_NO_MOTION && strcmp(step, "go") == 0)
+        gw_json_get_bool(entry, "runs", &motion->runs);
+}
+
+GwJournalMotion
+gw_journal_find_motion(const char *text, size_t length)
+{
+    GwJournalMotion motion = {0};
+    for_each_step(text, length, apply_to_motion, &motion);
+    return motion;
 }
 
 void

@@ -36,6 +36,7 @@ gw_default_setup(void)
     setup->qemu_user = g_strdup("godwit-qemu");
     setup->preload_library = find_preload_library();
     setup->uefi_code = g_strdup("/usr/share/OVMF/OVMF_CODE_4M.fd");
+    setup->tls_dir = g_strdup(GW_DEFAULT_TLS_DIR);
     return setup;
 }
 

@@ -45,6 +45,8 @@ quit(void *user_data)
 static void
 on_removed(void *user_data)
 {
+    Supervisor *self = user_data;
+    self->removed = true;
     /* Not at once: the answer to who removed it, and the last events, are still to be sent. */
     g_timeout_add(50, quit, user_data);
 }
@@ -65,7 +67,7 @@ static bool
 is_off(Supervisor *self)
 {
     GwVmState state = gw_vm_state(self->vm);
-    return state == GW_VM_OFF || state == GW_VM_CRASHED;
+    return state == GW_VM_OFF || state == GW_VM_CRASHED || state == GW_VM_MOVED;
 }
 
 /* Nothing is under way: what was asked for meanwhile can be decided now. */
@@ -73,9 +75,12 @@ static void
 on_settled(GwVm *vm, void *user_data)
 {
     Supervisor *self = user_data;
-    if (is_off(self) && (self->terminating || self->options->exit_when_off)) {
+    if (is_off(self) && gw_vm_never_came(vm)) {
+        self->exit_status = 1;
+        remove_and_quit(self);
+    } else if (is_off(self) && (self->terminating || self->options->exit_when_off)) {
         if (!self->terminating)
-            self->exit_status = gw_vm_state(vm) == GW_VM_OFF ? 0 : 1;
+            self->exit_status = gw_vm_state(vm) == GW_VM_CRASHED ? 1 : 0;
         remove_and_quit(self);
     } else if (self->terminating) {
         g_message("ending; the guest runs on, 'godwit-vm adopt %s' takes it over", gw_vm_config(vm)->name);
@@ -88,6 +93,7 @@ on_terminate(void *user_data)
 {
     Supervisor *self = user_data;
     self->terminating = true;
+    gw_vm_motion_leave(self->vm);
     if (!gw_vm_is_busy(self->vm))
         on_settled(self->vm, self);
     return G_SOURCE_CONTINUE;
@@ -168,6 +174,7 @@ gw_supervise(GwVmDir *dir, GwVmSetup *setup, GwVmConfig *config, const GwSupervi
                            g_unix_signal_add(SIGINT, on_terminate, &self)};
         JsonObject *arguments = json_object_new();
         json_object_set_boolean_member(arguments, "paused", options->paused);
+        json_object_set_boolean_member(arguments, "incoming", options->incoming);
         gw_vm_submit(self.vm, options->adopt ? GW_VM_OP_ADOPT : GW_VM_OP_START, arguments, on_up, &self);
         json_object_unref(arguments);
         g_main_loop_run(self.loop);

@@ -9,6 +9,7 @@
 typedef struct {
     bool adopt;         /* take over what runs instead of starting it */
     bool paused;        /* start it paused */
+    bool incoming;      /* start it to wait for a motion; one that never comes ends the supervisor */
     bool exit_when_off; /* end, and remove everything, when the guest is off */
     int ready_fd; /* gets a byte when the VM is up; the supervisor then leaves the terminal. -1: it stays */
 } GwSuperviseOptions;

@@ -197,6 +197,54 @@ handle_trace_disarm(GwHttpRequest *request, void *user_data)
     submit_from_request(user_data, request, GW_VM_OP_TRACE_DISARM);
 }
 
+static void
+handle_motion_begin(GwHttpRequest *request, void *user_data)
+{
+    submit_from_request(user_data, request, GW_VM_OP_MOTION);
+}
+
+static void
+handle_motion_show(GwHttpRequest *request, void *user_data)
+{
+    GwVmApi *self = user_data;
+    JsonObject *motion = gw_vm_motion(self->vm);
+    if (motion) {
+        gw_http_reply(request, 200, motion);
+        return;
+    }
+    g_autoptr(GError) error = g_error_new_literal(GW_ERROR, GW_ERROR_NOT_FOUND,
+                                                  "the VM has not been in a motion under this supervisor");
+    gw_http_reply_error(request, error);
+}
+
+static void
+handle_motion_cancel(GwHttpRequest *request, void *user_data)
+{
+    GwVmApi *self = user_data;
+    g_autoptr(GError) error = NULL;
+    if (gw_vm_motion_cancel(self->vm, &error))
+        gw_http_reply(request, 200, gw_vm_motion(self->vm));
+    else
+        gw_http_reply_error(request, error);
+}
+
+static void
+handle_motion_resolve(GwHttpRequest *request, void *user_data)
+{
+    GwVmApi *self = user_data;
+    g_autoptr(GError) error = NULL;
+    JsonObject *body = gw_http_request_json(request, &error);
+    const char *outcome = body ? gw_json_get_string(body, "outcome") : NULL;
+    bool run = g_strcmp0(outcome, "run") == 0;
+    if (body && !run && g_strcmp0(outcome, "discard") != 0)
+        g_set_error(&error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT, "outcome: got '%s', expected run or discard",
+                    outcome ? outcome : "nothing");
+    if (!error && gw_vm_motion_resolve(self->vm, run, &error))
+        gw_http_reply(request, 200, gw_vm_motion(self->vm));
+    else
+        gw_http_reply_error(request, error);
+}
+
 static GwConsole *
 requested_console(GwVmApi *self, GwHttpRequest *request, unsigned *ret_port)
 {
@@ -258,10 +306,17 @@ handle_console_write(GwHttpRequest *request, void *user_data)
         gw_http_reply_error(request, error);
 }
 
+typedef struct {
+    GwVmApi *api;
+    GwHttpRequest *request; /* ref */
+} Removal;
+
 static void
-handle_remove(GwHttpRequest *request, void *user_data)
+remove_settled(JsonObject *result, const GError *ignored, void *user_data)
 {
-    GwVmApi *self = user_data;
+    g_autofree Removal *removal = user_data;
+    g_autoptr(GwHttpRequest) request = removal->request;
+    GwVmApi *self = removal->api;
     g_autoptr(GError) error = NULL;
     if (!gw_vm_remove(self->vm, &error)) {
         gw_http_reply_error(request, error);
@@ -269,6 +324,16 @@ handle_remove(GwHttpRequest *request, void *user_data)
     }
     gw_http_reply(request, 200, json_object_new());
     self->removed(self->user_data);
+}
+
+/* What led to a state that allows it may still have its last lines to write: a client that removes the VM as
+ * soon as it sees "moved" or "off" is right to do so, and waits for them. */
+static void
+handle_remove(GwHttpRequest *request, void *user_data)
+{
+    Removal *removal = g_new(Removal, 1);
+    *removal = (Removal){user_data, gw_http_request_ref(request)};
+    gw_vm_submit(removal->api->vm, GW_VM_OP_SETTLE, NULL, remove_settled, removal);
 }
 
 GwVmApi *
@@ -294,6 +359,10 @@ gw_vm_api_new(GwHttpServer *server, GwEventLog *events, GwVmApiRemoved removed, 
         {"POST", "/v1/trace", handle_trace_arm},
         {"POST", "/v1/trace/scan", handle_trace_scan},
         {"DELETE", "/v1/trace", handle_trace_disarm},
+        {"POST", "/v1/motion", handle_motion_begin},
+        {"GET", "/v1/motion", handle_motion_show},
+        {"DELETE", "/v1/motion", handle_motion_cancel},
+        {"POST", "/v1/motion/resolve", handle_motion_resolve},
         {"DELETE", "/v1/vm", handle_remove},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(routes); i++)

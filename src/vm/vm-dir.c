@@ -159,9 +159,14 @@ gw_vm_dir_read(const GwVmDir *self, const char *file, GError **error)
 bool
 gw_vm_dir_remove(GwVmDir *self, GError **error)
 {
-    g_autoptr(GDir) dir = g_dir_open(self->path, 0, error);
-    if (!dir)
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(GDir) dir = g_dir_open(self->path, 0, &cause);
+    if (g_error_matches(cause, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+        return true; /* by who asked first */
+    if (!dir) {
+        g_propagate_error(error, g_steal_pointer(&cause));
         return false;
+    }
     g_autofree char *lock_path = gw_vm_dir_file(self, "lock");
     for (const char *name; (name = g_dir_read_name(dir));) {
         g_autofree char *path = gw_vm_dir_file(self, name);

@@ -9,6 +9,8 @@
 #include "trace.h"
 #include "vm.h"
 
+typedef struct GwVmMotion GwVmMotion;
+
 typedef struct {
     GwVm *vm;
     unsigned port;
@@ -39,15 +41,18 @@ struct GwVm {
     GwImage *image; /* owned, with qemu */
     GwTrace *trace; /* owned; NULL: not armed; changed under lock */
     bool has_cgroup;
+    GwVmMotion *motion; /* owned; the one under way or the last; NULL: none yet; changed under lock */
 
     /* guarded by lock */
     GMutex lock;
     unsigned n_pending; /* submitted and not yet answered */
     GwVmState state;
-    char *since;           /* when it came to this state */
-    GwAccelChoice accel;   /* of the QEMU that runs */
-    bool adopted;          /* by this supervisor */
-    bool end_expected;     /* somebody asked for the end: us or the guest */
+    char *since;         /* when it came to this state */
+    GwAccelChoice accel; /* of the QEMU that runs */
+    bool adopted;        /* by this supervisor */
+    bool end_expected;   /* somebody asked for the end: us or the guest */
+    GwVmState end_state; /* what an expected end leads to */
+    GCond motion_decided;
     char *guest_end;       /* why the guest ended, QEMU's word: "guest-shutdown" …; NULL: it did not */
     JsonObject *last_exit; /* how the last QEMU ended; NULL: none has */
     unsigned qemu_version;

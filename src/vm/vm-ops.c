@@ -2,7 +2,7 @@
 /* What is done to a VM, in the worker thread: one function an operation, each top to bottom. */
 #include "error.h"
 #include "json.h"
-#include "vm-internal.h"
+#include "vm-motion.h"
 #include "vm-resources.h"
 
 #include <string.h>
@@ -50,18 +50,19 @@ remove_cgroup(GwVm *self)
 }
 
 static bool
-journal_start(GwVm *self, GwAccel accel, bool paused, GError **error)
+journal_start(GwVm *self, GwAccel accel, bool paused, bool incoming, GError **error)
 {
     JsonObject *fields = json_object_new();
     json_object_set_string_member(fields, "qemu", self->setup->qemu_binary);
     json_object_set_string_member(fields, "accel", gw_accel_name(accel));
     json_object_set_boolean_member(fields, "paused", paused);
+    json_object_set_boolean_member(fields, "incoming", incoming);
     return gw_journal_write(self->journal, "start", fields, error);
 }
 
 static GwQemu *
 launch_qemu(GwVm *self, const GwUser *user, GwAccel accel, const GwImage *image,
-            const GwVmResources *resources, GError **error)
+            const GwVmResources *resources, bool incoming, GError **error)
 {
     int cgroup_fd;
     if (!make_cgroup(self, &cgroup_fd, error))
@@ -75,6 +76,7 @@ launch_qemu(GwVm *self, const GwUser *user, GwAccel accel, const GwImage *image,
         .accel = accel,
         .image = image,
         .fds = resources->fds,
+        .incoming = incoming,
         .record_fd = gw_journal_fd(self->journal),
         .record_before = record_before,
         .record_after = GW_JOURNAL_SPAWN_SUFFIX,
@@ -102,6 +104,7 @@ take_qemu(GwVm *self, GwQemu *qemu, GwImage *image, GwAccelChoice accel)
     self->accel = accel;
     self->qemu_version = gw_qemu_version(qemu);
     self->end_expected = false;
+    self->end_state = GW_VM_OFF;
     g_clear_pointer(&self->guest_end, g_free);
     g_mutex_unlock(&self->lock);
     gw_vm_watch_end(self, gw_qemu_process(qemu)->pidfd);
@@ -111,18 +114,18 @@ static bool
 let_run(GwVm *self, GError **error)
 {
     return gw_journal_write(self->journal, "run", NULL, error) &&
-           gw_vmm_resume(gw_qemu_vmm(self->qemu), error);
+           gw_vmm_resume(gw_qemu_vmm(self->qemu), NULL, error);
 }
 
-/* Pins, and lets the guest run or leaves it before its first instruction. */
+/* Pins, and lets the guest run, or leaves it in the state `stay`. */
 static bool
-finish_start(GwVm *self, bool paused, GError **error)
+finish_start(GwVm *self, bool run, GwVmState stay, GError **error)
 {
     if (!gw_qemu_pin(self->qemu, self->config->pins, error))
         return false;
-    if (!paused)
+    if (run)
         return let_run(self, error);
-    gw_vm_set_state(self, GW_VM_PAUSED, 0);
+    gw_vm_set_state(self, stay, 0);
     return true;
 }
 
@@ -137,7 +140,7 @@ abandon_start(GwVm *self)
 }
 
 static bool
-start(GwVm *self, bool paused, GError **error)
+start(GwVm *self, bool paused, bool incoming, GError **error)
 {
     g_auto(GwUser) user = {0};
     if (!gw_user_look_up(self->setup->qemu_user, &user, error))
@@ -152,11 +155,11 @@ start(GwVm *self, bool paused, GError **error)
     if (!gw_vm_resources_open(&resources, self->config, self->setup, self->dir, error))
         return false;
     g_autoptr(GwImage) image = gw_image_new(self->config->uuid, self->config->memory_bytes, error);
-    if (!image || !journal_start(self, accel.accel, paused, error))
+    if (!image || !journal_start(self, accel.accel, paused, incoming, error))
         return false;
 
     gw_vm_set_state(self, GW_VM_STARTING, 0);
-    GwQemu *qemu = launch_qemu(self, &user, accel.accel, image, &resources, error);
+    GwQemu *qemu = launch_qemu(self, &user, accel.accel, image, &resources, incoming, error);
     if (!qemu) {
         gw_journal_mend(self->journal, NULL); /* its "spawned" may be torn */
         gw_journal_write(self->journal, "ended", NULL, NULL);
@@ -168,7 +171,7 @@ start(GwVm *self, bool paused, GError **error)
     take_qemu(self, qemu, g_steal_pointer(&image), accel);
     for (unsigned i = 0; i < self->config->n_serials; i++)
         gw_vm_attach_console(self, i, gw_vm_resources_steal_serial(&resources, i));
-    if (finish_start(self, paused, error))
+    if (finish_start(self, !paused && !incoming, incoming ? GW_VM_INCOMING : GW_VM_PAUSED, error))
         return true;
     abandon_start(self);
     return false;
@@ -177,15 +180,17 @@ start(GwVm *self, bool paused, GError **error)
 static bool
 op_start(GwVm *self, JsonObject *arguments, GError **error)
 {
-    bool paused = false;
-    if (arguments)
+    bool paused = false, incoming = false;
+    if (arguments) {
         gw_json_get_bool(arguments, "paused", &paused);
-    if (self->qemu) {
+        gw_json_get_bool(arguments, "incoming", &incoming);
+    }
+    if (self->qemu || gw_vm_state(self) == GW_VM_MOVED) {
         g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE, "cannot start: the VM is %s",
                     gw_vm_state_name(gw_vm_state(self)));
         return false;
     }
-    if (start(self, paused, error))
+    if (start(self, paused, incoming, error))
         return true;
     g_prefix_error(error, "starting %s: ", self->config->name);
     return false;
@@ -228,10 +233,52 @@ settle_adopted(GwVm *self, const GwJournalSummary *before, GError **error)
      */
     if (strcmp(run_state, "prelaunch") == 0 && (before->ran || !before->start_paused)) {
         gw_vm_set_state(self, GW_VM_STARTING, 0);
-        return finish_start(self, false, error);
+        return finish_start(self, true, GW_VM_PAUSED, error);
     }
-    gw_vm_set_state(self, strcmp(run_state, "running") == 0 ? GW_VM_RUNNING : GW_VM_PAUSED, 0);
+    bool running = strcmp(run_state, "running") == 0;
+    gw_vm_set_state(self,
+                    running                                                   ? GW_VM_RUNNING
+                    : before->incoming && strcmp(run_state, "inmigrate") == 0 ? GW_VM_INCOMING
+                                                                              : GW_VM_PAUSED,
+                    0);
     return true;
+}
+
+/* Takes the QEMU over that the journal speaks of, or notes that it is gone. */
+static bool
+adopt_qemu(GwVm *self, const GwJournalSummary *before, GError **error)
+{
+    /* The pid may be another's by now: only QEMU holds this VM's memory. */
+    g_auto(GwProcess) process = GW_PROCESS_NONE;
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(GwImage) image = NULL;
+    GwQemuHooks hooks = {.qmp_path = self->qmp_path,
+                         .log_path = self->log_path,
+                         .event = gw_vm_on_qemu_event,
+                         .user_data = self};
+    if (!gw_process_open(before->qemu_pid, &process, &cause)) {
+        note_lost(self, before, cause->message);
+        return true;
+    }
+    GwQemu *qemu = gw_qemu_adopt(&process, self->config->uuid, &hooks, &image, &cause);
+    if (!qemu && g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND)) {
+        note_lost(self, before, cause->message);
+        return true;
+    }
+    if (!qemu) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&cause),
+                                   "adopting %s (process %d): ", self->config->name, before->qemu_pid);
+        return false;
+    }
+    bool kvm = strcmp(before->accel, "kvm") == 0;
+    GwAccelChoice accel = {kvm ? GW_ACCEL_KVM : GW_ACCEL_TCG, g_strdup("chosen when the VM was started")};
+    take_qemu(self, qemu, g_steal_pointer(&image), accel);
+    if (before->kill_intended) {
+        /* The order was written down and perhaps not carried out. */
+        abandon_start(self);
+        return true;
+    }
+    return settle_adopted(self, before, error);
 }
 
 static bool
@@ -241,6 +288,7 @@ op_adopt(GwVm *self, GError **error)
     if (!text)
         return false;
     GwJournalSummary before = gw_journal_summarize(text, strlen(text));
+    g_auto(GwJournalMotion) motion = gw_journal_find_motion(text, strlen(text));
     self->has_cgroup = has_cgroup(self->config);
     if (!gw_journal_write(self->journal, "adopt", NULL, error))
         return false;
@@ -248,49 +296,18 @@ op_adopt(GwVm *self, GError **error)
     self->adopted = true;
     g_mutex_unlock(&self->lock);
     gw_event_log_publish(self->events, "vm.adopted", NULL, 0);
-    if (!before.qemu_pid) {
+    if (!before.qemu_pid)
         remove_cgroup(self); /* made for a QEMU that never came */
-        return true;
-    }
-
-    /* The pid may be another's by now: only QEMU holds this VM's memory. */
-    g_auto(GwProcess) process = GW_PROCESS_NONE;
-    g_autoptr(GError) cause = NULL;
-    g_autoptr(GwImage) image = NULL;
-    GwQemuHooks hooks = {.qmp_path = self->qmp_path,
-                         .log_path = self->log_path,
-                         .event = gw_vm_on_qemu_event,
-                         .user_data = self};
-    if (!gw_process_open(before.qemu_pid, &process, &cause)) {
-        note_lost(self, &before, cause->message);
-        return true;
-    }
-    GwQemu *qemu = gw_qemu_adopt(&process, self->config->uuid, &hooks, &image, &cause);
-    if (!qemu && g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND)) {
-        note_lost(self, &before, cause->message);
-        return true;
-    }
-    if (!qemu) {
-        g_propagate_prefixed_error(error, g_steal_pointer(&cause),
-                                   "adopting %s (process %d): ", self->config->name, before.qemu_pid);
+    else if (!adopt_qemu(self, &before, error))
         return false;
-    }
-    bool kvm = strcmp(before.accel, "kvm") == 0;
-    GwAccelChoice accel = {kvm ? GW_ACCEL_KVM : GW_ACCEL_TCG, g_strdup("chosen when the VM was started")};
-    take_qemu(self, qemu, g_steal_pointer(&image), accel);
-    if (before.kill_intended) {
-        /* The order was written down and perhaps not carried out. */
-        abandon_start(self);
-        return true;
-    }
-    return settle_adopted(self, &before, error);
+    return motion.kind == GW_JOURNAL_NO_MOTION || gw_vm_motion_adopt(self, &motion, error);
 }
 
 void
 gw_vm_note_end(GwVm *self)
 {
-    if (!self->qemu)
-        return;
+    if (!self->qemu || !gw_vm_motion_abort(self, "QEMU has ended"))
+        return; /* while a motion hands over it is told when that is over */
     gw_qemu_drain(self->qemu);
     g_autofree char *how = gw_process_reap(gw_qemu_process(self->qemu));
     g_autofree char *words = gw_qemu_last_words(self->log_path);
@@ -300,6 +317,7 @@ gw_vm_note_end(GwVm *self)
     GwImage *image = g_steal_pointer(&self->image);
     GwTrace *trace = g_steal_pointer(&self->trace);
     bool expected = self->end_expected;
+    GwVmState state = expected ? self->end_state : GW_VM_CRASHED;
     JsonObject *exit = json_object_new();
     json_object_set_string_member(exit, "how", how);
     json_object_set_boolean_member(exit, "expected", expected);
@@ -319,7 +337,7 @@ gw_vm_note_end(GwVm *self)
         g_warning("%s, ignoring: QEMU has ended", error->message);
     if (!expected)
         g_warning("QEMU ended unexpectedly (%s): %s", how, words ? words : "it said nothing");
-    gw_vm_set_state(self, expected ? GW_VM_OFF : GW_VM_CRASHED, 0);
+    gw_vm_set_state(self, state, 0);
 }
 
 static bool
@@ -328,6 +346,12 @@ op_kill(GwVm *self, GError **error)
     /* The signal went out when the operation was submitted. */
     if (!self->qemu)
         return true;
+    if (gw_vm_motion_is_handing(self)) {
+        g_set_error_literal(
+            error, GW_ERROR, GW_ERROR_WRONG_STATE,
+            "the VM's motion is not resolved: whether it runs elsewhere has to be known first");
+        return false;
+    }
     gw_qemu_kill(self->qemu);
     gw_vm_note_end(self);
     return true;
@@ -349,7 +373,7 @@ pause_qemu(GwQemu *qemu, GError **error)
 static bool
 resume_qemu(GwQemu *qemu, GError **error)
 {
-    return gw_vmm_resume(gw_qemu_vmm(qemu), error);
+    return gw_vmm_resume(gw_qemu_vmm(qemu), NULL, error);
 }
 
 static bool
@@ -452,16 +476,46 @@ run_simple_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
         return op_trace_arm(self, error);
     case GW_VM_OP_TRACE_DISARM:
         return op_trace_disarm(self, error);
+    case GW_VM_OP_MOTION_ENDED:
+        gw_vm_motion_conclude(self);
+        return true;
+    case GW_VM_OP_SETTLE:
+        return true;
     case GW_VM_OP_TRACE_SCAN:
+    case GW_VM_OP_MOTION:
     case GW_VM_N_OPS:
         break;
     }
     g_return_val_if_reached(false);
 }
 
+/* What would come between the engine and the guest, or between QEMU and its state. Ending QEMU always works.
+ */
+static bool
+refuse_during_motion(GwVm *self, GwVmOp op, GError **error)
+{
+    static const GwVmOp refused[] = {GW_VM_OP_START, GW_VM_OP_PAUSE,     GW_VM_OP_RESUME,
+                                     GW_VM_OP_RESET, GW_VM_OP_TRACE_ARM, GW_VM_OP_TRACE_SCAN};
+    if (!gw_vm_motion_is_active(self) && gw_vm_state(self) != GW_VM_INCOMING)
+        return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
+        if (op != refused[i])
+            continue;
+        g_set_error_literal(error, GW_ERROR, GW_ERROR_WRONG_STATE,
+                            gw_vm_motion_is_active(self) ? "a motion is under way"
+                                                         : "the VM waits for a motion");
+        return true;
+    }
+    return false;
+}
+
 JsonObject *
 gw_vm_run_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
 {
+    if (refuse_during_motion(self, op, error))
+        return NULL;
+    if (op == GW_VM_OP_MOTION)
+        return gw_vm_motion_begin(self, arguments, error);
     if (op == GW_VM_OP_TRACE_SCAN)
         return op_trace_scan(self, arguments, error);
     if (!run_simple_op(self, op, arguments, error))

@@ -32,6 +32,7 @@ gw_vm_setup_free(GwVmSetup *self)
     g_free(self->qemu_user);
     g_free(self->preload_library);
     g_free(self->uefi_code);
+    g_free(self->tls_dir);
     g_hash_table_unref(self->datastores);
     g_hash_table_unref(self->port_groups);
     g_free(self);
@@ -54,12 +55,14 @@ gw_vm_setup_add(GHashTable *table, const char *option, const char *assignment, G
 static const struct {
     const char *name;
     size_t offset;
+    const char *otherwise; /* where a setup.json of an earlier version has no such member */
 } members[] = {
     {"runtime_dir", G_STRUCT_OFFSET(GwVmSetup, runtime_dir)},
     {"qemu_binary", G_STRUCT_OFFSET(GwVmSetup, qemu_binary)},
     {"qemu_user", G_STRUCT_OFFSET(GwVmSetup, qemu_user)},
     {"preload_library", G_STRUCT_OFFSET(GwVmSetup, preload_library)},
     {"uefi_code", G_STRUCT_OFFSET(GwVmSetup, uefi_code)},
+    {"tls_dir", G_STRUCT_OFFSET(GwVmSetup, tls_dir), GW_DEFAULT_TLS_DIR},
 };
 
 static JsonObject *
@@ -109,6 +112,8 @@ gw_vm_setup_parse(const char *text, GError **error)
     g_autoptr(GwVmSetup) self = gw_vm_setup_new();
     for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
         const char *value = gw_json_get_string(object, members[i].name);
+        if (!value)
+            value = members[i].otherwise;
         if (!value) {
             g_set_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT, "no '%s'", members[i].name);
             return NULL;

@@ -6,12 +6,15 @@
 
 #include <glib.h>
 
+#define GW_DEFAULT_TLS_DIR "/etc/godwit/tls"
+
 typedef struct {
     char *runtime_dir; /* "/run/godwit" */
     char *qemu_binary;
     char *qemu_user;
     char *preload_library;
     char *uefi_code;         /* OVMF's code file, used by VMs that boot by UEFI */
+    char *tls_dir;           /* this host's certificates for motions: ca.pem, cert.pem, key.pem */
     GHashTable *datastores;  /* name -> directory */
     GHashTable *port_groups; /* name -> bridge */
 } GwVmSetup;

@@ -4,7 +4,7 @@
 #include "json.h"
 #include "tap.h"
 #include "version.h"
-#include "vm-internal.h"
+#include "vm-motion.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,8 @@
 
 static const char *const state_names[] = {
     [GW_VM_OFF] = "off",       [GW_VM_STARTING] = "starting", [GW_VM_RUNNING] = "running",
-    [GW_VM_PAUSED] = "paused", [GW_VM_CRASHED] = "crashed",
+    [GW_VM_PAUSED] = "paused", [GW_VM_CRASHED] = "crashed",   [GW_VM_INCOMING] = "incoming",
+    [GW_VM_MOVED] = "moved",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(state_names) == GW_VM_N_STATES);
 
@@ -74,9 +75,10 @@ gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 when_us, void *u
     GwVmState state = gw_vm_state(self);
     /* Before the guest's first instruction, and after QEMU's end, the state is not these events' to change.
      */
-    bool lives = state == GW_VM_RUNNING || state == GW_VM_PAUSED || state == GW_VM_STARTING;
+    bool has_run = state == GW_VM_RUNNING || state == GW_VM_PAUSED;
+    bool lives = has_run || state == GW_VM_STARTING || state == GW_VM_INCOMING;
 
-    if (strcmp(event, "STOP") == 0 && lives && state != GW_VM_STARTING) {
+    if (strcmp(event, "STOP") == 0 && has_run) {
         gw_vm_set_state(self, GW_VM_PAUSED, when_us);
     } else if (strcmp(event, "RESUME") == 0 && lives) {
         gw_vm_set_state(self, GW_VM_RUNNING, when_us);
@@ -103,12 +105,12 @@ answer(void *data)
 {
     Task *task = data;
     GwVm *self = task->vm;
+    g_mutex_lock(&self->lock);
+    self->n_pending--;
+    g_mutex_unlock(&self->lock);
     if (task->done)
         task->done(task->result, task->error, task->user_data);
-    g_mutex_lock(&self->lock);
-    bool settled = --self->n_pending == 0;
-    g_mutex_unlock(&self->lock);
-    if (settled && self->settled)
+    if (!gw_vm_is_busy(self) && self->settled)
         self->settled(self, self->settled_data);
     g_clear_pointer(&task->arguments, json_object_unref);
     g_clear_pointer(&task->result, json_object_unref);
@@ -152,7 +154,7 @@ push(GwVm *self, Task *task)
 void
 gw_vm_submit(GwVm *self, GwVmOp op, JsonObject *arguments, GwVmDone done, void *user_data)
 {
-    if (op == GW_VM_OP_KILL) {
+    if (op == GW_VM_OP_KILL && !gw_vm_motion_is_handing(self)) {
         g_mutex_lock(&self->lock);
         if (self->qemu) {
             self->end_expected = true;
@@ -264,6 +266,7 @@ gw_vm_new(GwVmDir *dir, GwVmSetup *setup, GwVmConfig *config, GwEventLog *events
     self->log_path = gw_vm_dir_file(dir, "qemu.log");
     self->context = g_main_context_ref_thread_default();
     g_mutex_init(&self->lock);
+    g_cond_init(&self->motion_decided);
     self->log_trimmer = g_timeout_add_seconds(LOG_CHECK_S, trim_log, self);
     self->worker = g_thread_pool_new(work, self, 1, TRUE, error);
     if (!self->worker)
@@ -318,7 +321,7 @@ gw_vm_is_busy(GwVm *self)
     g_mutex_lock(&self->lock);
     bool busy = self->n_pending > 0;
     g_mutex_unlock(&self->lock);
-    return busy;
+    return busy || gw_vm_motion_is_active(self);
 }
 
 static JsonObject *
@@ -397,7 +400,7 @@ bool
 gw_vm_remove(GwVm *self, GError **error)
 {
     GwVmState state = gw_vm_state(self);
-    if (state != GW_VM_OFF && state != GW_VM_CRASHED) {
+    if (state != GW_VM_OFF && state != GW_VM_CRASHED && state != GW_VM_MOVED) {
         g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE, "the VM is %s: power it off first",
                     state_names[state]);
         return false;
@@ -423,11 +426,15 @@ gw_vm_free(GwVm *self)
     }
     g_mutex_unlock(&self->lock);
     g_clear_handle_id(&self->log_trimmer, g_source_remove);
-    /* Then the worker: nothing it uses goes away under it. Its last answers are given here. */
+    /* A motion that is still about ends first: it submits. Then the worker: nothing it uses goes away under
+     * it. Its last answers are given here. */
+    gw_vm_motion_leave(self);
+    gw_vm_motion_join(self);
     if (self->worker)
         g_thread_pool_free(self->worker, FALSE, TRUE);
     while (g_main_context_iteration(self->context, FALSE))
         ;
+    gw_vm_motion_free(self->motion);
     gw_trace_free(self->trace);
     gw_qemu_free(self->qemu);
     gw_image_free(self->image);
@@ -444,6 +451,7 @@ gw_vm_free(GwVm *self)
     g_free(self->since);
     g_free(self->qmp_path);
     g_free(self->log_path);
+    g_cond_clear(&self->motion_decided);
     g_mutex_clear(&self->lock);
     g_free(self);
 }

@@ -16,18 +16,22 @@
 #include <json-glib/json-glib.h>
 
 /* off: no QEMU. starting: QEMU is there, the guest has not run yet. crashed: QEMU ended and nobody had asked
- * for it. Only running and paused VMs can be moved. */
+ * for it. incoming: QEMU waits for a motion to bring the guest. moved: the guest runs elsewhere, and never
+ * again here. Only running and paused VMs can be moved. */
 typedef enum {
     GW_VM_OFF,
     GW_VM_STARTING,
     GW_VM_RUNNING,
     GW_VM_PAUSED,
     GW_VM_CRASHED,
+    GW_VM_INCOMING,
+    GW_VM_MOVED,
     GW_VM_N_STATES
 } GwVmState;
 
 typedef enum {
-    GW_VM_OP_START, /* "paused": true leaves it before its first instruction */
+    GW_VM_OP_START, /* "paused": true leaves it before its first instruction; "incoming": true: it waits for a
+                       motion */
     GW_VM_OP_ADOPT, /* takes over what the journal tells of */
     GW_VM_OP_PAUSE,
     GW_VM_OP_RESUME,
@@ -37,6 +41,9 @@ typedef enum {
     GW_VM_OP_TRACE_ARM,
     GW_VM_OP_TRACE_SCAN, /* "limit": the most runs to list (default 65,536) */
     GW_VM_OP_TRACE_DISARM,
+    GW_VM_OP_MOTION,       /* begins to send or to receive: what POST /v1/motion says */
+    GW_VM_OP_MOTION_ENDED, /* our own: it has been decided where the guest runs */
+    GW_VM_OP_SETTLE,       /* nothing: answers when all that was under way or waited is done */
     GW_VM_N_OPS,
 } GwVmOp;
 
@@ -60,6 +67,22 @@ const char *gw_vm_state_name(GwVmState state);
 JsonObject *gw_vm_status(GwVm *self);
 
 const GwVmConfig *gw_vm_config(const GwVm *self);
+
+/* The motion under way, or the last one; NULL if there never was one. Never waits. */
+JsonObject *gw_vm_motion(GwVm *self);
+
+/* Gives a motion up; GW_ERROR_WRONG_STATE if there is none, or its handover has begun. Main thread. */
+bool gw_vm_motion_cancel(GwVm *self, GError **error);
+
+/* A person decides what an unresolved motion cannot find out. Main thread. */
+bool gw_vm_motion_resolve(GwVm *self, bool run, GError **error);
+
+/* The supervisor is to end: a motion is cancelled, or, if its handover has begun, left for an adopter. Main
+ * thread. */
+void gw_vm_motion_leave(GwVm *self);
+
+/* Whether a VM that was to come never came, and nobody has to be told any more. Main thread. */
+bool gw_vm_never_came(GwVm *self);
 
 /* NULL if the VM has no such port. Main thread. */
 GwConsole *gw_vm_console(GwVm *self, unsigned port);

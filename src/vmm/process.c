@@ -5,6 +5,7 @@
 #include "error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,29 +77,80 @@ gw_process_take_fd(const GwProcess *self, int fd, GError **error)
     return copy;
 }
 
-int
-gw_process_take_fd_by_link(const GwProcess *self, const char *link, GError **error)
+static int
+compare_ints(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+bool
+gw_process_find_fds(const GwProcess *self, const char *link, GArray *ret_fds, GError **error)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/fd", self->pid);
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     if (!dir) {
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "process %d has ended", self->pid);
-        return -1;
+        return false;
     }
-    int lowest = -1;
     for (const char *name; (name = g_dir_read_name(dir));) {
         g_autofree char *entry = g_build_filename(path, name, NULL);
         g_autofree char *target = g_file_read_link(entry, NULL);
         int fd = atoi(name);
-        if (g_strcmp0(target, link) == 0 && (lowest < 0 || fd < lowest))
-            lowest = fd;
+        if (g_strcmp0(target, link) == 0)
+            g_array_append_val(ret_fds, fd);
     }
-    if (lowest < 0) {
+    g_array_sort(ret_fds, compare_ints);
+    return true;
+}
+
+static bool
+is_open_for_writing(const GwProcess *self, const char *fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fdinfo/%s", self->pid, fd);
+    g_autofree char *text = NULL;
+    const char *flags = g_file_get_contents(path, &text, NULL, NULL) ? strstr(text, "flags:") : NULL;
+    return flags && (strtol(flags + strlen("flags:"), NULL, 8) & O_ACCMODE) != O_RDONLY;
+}
+
+/* Through a descriptor of our own: the file's pages are the same, and whatever the process locked stays so.
+ */
+static void
+flush_file(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+        return;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fdatasync(fd) < 0)
+        g_debug("flushing %s: %s, ignoring", path, g_strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+void
+gw_process_flush_files(const GwProcess *self)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", self->pid);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    for (const char *name; dir && (name = g_dir_read_name(dir));) {
+        g_autofree char *entry = g_build_filename(path, name, NULL);
+        if (is_open_for_writing(self, name))
+            flush_file(entry);
+    }
+}
+
+int
+gw_process_take_fd_by_link(const GwProcess *self, const char *link, GError **error)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    if (!gw_process_find_fds(self, link, fds, error))
+        return -1;
+    if (fds->len == 0) {
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "process %d has no descriptor of %s", self->pid,
                     link);
         return -1;
     }
-    return gw_process_take_fd(self, lowest, error);
+    return gw_process_take_fd(self, g_array_index(fds, int, 0), error);
 }
 
 /* One line of /proc/PID/maps: "start-end perms offset major:minor inode   path". */

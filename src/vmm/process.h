@@ -34,6 +34,14 @@ char *gw_process_reap(const GwProcess *self);
 /* A copy of its descriptor `fd` (close-on-exec); -1 on error. Needs CAP_SYS_PTRACE over it. */
 int gw_process_take_fd(const GwProcess *self, int fd, GError **error);
 
+/* Which of its descriptors /proc shows as `link`: numbers (of int) appended to an empty `ret_fds`, ascending.
+ */
+bool gw_process_find_fds(const GwProcess *self, const char *link, GArray *ret_fds, GError **error);
+
+/* fdatasync(2) of every file and block device that it has open for writing. What cannot be flushed is left.
+ */
+void gw_process_flush_files(const GwProcess *self);
+
 /* Its lowest descriptor that /proc shows as `link`, copied; -1 with GW_ERROR_NOT_FOUND if there is none. */
 int gw_process_take_fd_by_link(const GwProcess *self, const char *link, GError **error);
 

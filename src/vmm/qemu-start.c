@@ -6,7 +6,6 @@
  * in which one has to poll for a socket to appear. Migration capabilities and parameters are set right after
  * the start, since a motion has no time for it later. */
 #include "error.h"
-#include "json.h"
 #include "qemu-internal.h"
 #include "trace.h"
 #include "unix-socket.h"
@@ -27,14 +26,7 @@ static void
 on_event(const char *event, JsonObject *data, gint64 when_us, void *user_data)
 {
     GwQemu *self = user_data;
-    const char *status = data ? gw_json_get_string(data, "status") : NULL;
-    if (status && strcmp(event, "MIGRATION") == 0) {
-        g_mutex_lock(&self->lock);
-        g_free(self->migration_status);
-        self->migration_status = g_strdup(status);
-        g_cond_broadcast(&self->changed);
-        g_mutex_unlock(&self->lock);
-    }
+    gw_qemu_migration_on_event(self, event, data, when_us);
     if (self->hooks.event)
         self->hooks.event(event, data, when_us, self->hooks.user_data);
 }
@@ -44,57 +36,7 @@ on_lost(const GError *why, void *user_data)
 {
     GwQemu *self = user_data;
     g_debug("QMP connection lost: %s", why->message);
-    g_mutex_lock(&self->lock);
-    self->qmp_lost = true;
-    g_cond_broadcast(&self->changed);
-    g_mutex_unlock(&self->lock);
-}
-
-static bool
-has_capability(JsonArray *capabilities, const char *name)
-{
-    for (guint i = 0; i < json_array_get_length(capabilities); i++) {
-        JsonObject *entry = gw_json_array_object(capabilities, i);
-        if (entry && g_strcmp0(gw_json_get_string(entry, "capability"), name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void
-append_capability(JsonArray *capabilities, const char *name)
-{
-    JsonObject *entry = json_object_new();
-    json_object_set_string_member(entry, "capability", name);
-    json_object_set_boolean_member(entry, "state", TRUE);
-    json_array_add_object_element(capabilities, entry);
-}
-
-/* x-ignore-shared keeps our memory out of QEMU's stream; it is marked unstable, so its absence is no fault of
- * the user's: the guest runs, only motions of it are refused. */
-static bool
-prepare_migration(GwQemu *self, GError **error)
-{
-    g_autoptr(JsonNode) known =
-        gw_qmp_execute(self->qmp, "query-migrate-capabilities", NULL, GW_QEMU_COMMAND_TIMEOUT_MS, error);
-    if (!known)
-        return false;
-    self->can_migrate =
-        JSON_NODE_HOLDS_ARRAY(known) && has_capability(json_node_get_array(known), "x-ignore-shared");
-    if (!self->can_migrate)
-        return true;
-
-    JsonArray *capabilities = json_array_new();
-    append_capability(capabilities, "events");
-    append_capability(capabilities, "x-ignore-shared");
-    JsonObject *arguments = json_object_new();
-    json_object_set_array_member(arguments, "capabilities", capabilities);
-    if (!gw_qmp_command(self->qmp, "migrate-set-capabilities", arguments, GW_QEMU_COMMAND_TIMEOUT_MS, error))
-        return false;
-    /* The default of 128 MiB/s would make 200 KB of device state cost 1.5 ms. */
-    arguments = json_object_new();
-    json_object_set_int_member(arguments, "max-bandwidth", G_GINT64_CONSTANT(100) << 30);
-    return gw_qmp_command(self->qmp, "migrate-set-parameters", arguments, GW_QEMU_COMMAND_TIMEOUT_MS, error);
+    gw_qemu_migration_on_lost(self);
 }
 
 /* The log is foreign text: it is cut to its last lines and to what is printable. */
@@ -129,6 +71,7 @@ qemu_new(const char *image_name, const GwImage *image, const GwQemuHooks *hooks)
     self->vmm.ops = &gw_qemu_ops;
     self->process = GW_PROCESS_NONE;
     self->uffd = -1;
+    self->state_fd = -1;
     self->image_link = gw_image_proc_link(image_name);
     self->image_inode = gw_image_inode(image);
     self->hooks = *hooks;
@@ -316,7 +259,7 @@ gw_qemu_start(const GwQemuLaunch *launch, const GwQemuHooks *hooks, GError **err
         close(g_steal_fd(&fds.uffd_theirs));
         close(g_steal_fd(&fds.qmp_listening));
         ok = receive_uffd(self, fds.uffd_ours, &cause) && open_qmp(self, g_steal_fd(&fds.qmp), &cause) &&
-             prepare_migration(self, &cause);
+             gw_qemu_set_capabilities(self, &cause);
     }
     if (ok)
         return g_steal_pointer(&self);
@@ -362,7 +305,8 @@ gw_qemu_adopt(GwProcess *process, const char *image_name, const GwQemuHooks *hoo
         g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST, "no QMP: %s", cause->message);
         return NULL;
     }
-    if (!open_qmp(self, qmp_fd, error) || !prepare_migration(self, error))
+    if (!open_qmp(self, qmp_fd, error) || !gw_qemu_set_capabilities(self, error) ||
+        !gw_qemu_find_left_over(self, error))
         return NULL;
     take_back_uffd(self);
     *ret_image = g_steal_pointer(&image);

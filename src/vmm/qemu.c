@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A running QEMU behind vmm.h: what it is told over QMP. How it came to run: qemu-start.c. */
+/* A running QEMU behind vmm.h: what it is told over QMP. How it came to run: qemu-start.c; how its state
+ * leaves and arrives: qemu-migration.c. */
 #include "error.h"
 #include "json.h"
 #include "qemu-internal.h"
@@ -10,12 +11,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STATE_TIMEOUT_MS 30000
-
-static bool
-command(GwQemu *self, const char *name, JsonObject *arguments, GError **error)
+bool
+gw_qemu_command(GwQemu *self, const char *name, JsonObject *arguments, GError **error)
 {
     return gw_qmp_command(self->qmp, name, arguments, GW_QEMU_COMMAND_TIMEOUT_MS, error);
+}
+
+JsonObject *
+gw_qemu_query(GwQemu *self, const char *name, JsonNode **ret_reply, GError **error)
+{
+    *ret_reply = gw_qmp_execute(self->qmp, name, NULL, GW_QEMU_COMMAND_TIMEOUT_MS, error);
+    if (!*ret_reply)
+        return NULL;
+    if (JSON_NODE_HOLDS_OBJECT(*ret_reply))
+        return json_node_get_object(*ret_reply);
+    g_set_error(error, GW_ERROR, GW_ERROR_PROTOCOL, "%s: the answer is no object", name);
+    return NULL;
 }
 
 static bool
@@ -29,112 +40,50 @@ qemu_regions(GwVmm *vmm, GArray *ret_regions, GError **error)
 static bool
 qemu_pause(GwVmm *vmm, GError **error)
 {
-    return command((GwQemu *)vmm, "stop", NULL, error);
+    return gw_qemu_command((GwQemu *)vmm, "stop", NULL, error);
 }
 
-/* A QEMU that has reported its state complete is still tidying up for a moment ("finish-migrate") and then
- * refuses to continue. Only a source that takes its guest back meets this; to ask first would cost every
- * resume a round trip. */
 static bool
-qemu_resume(GwVmm *vmm, GError **error)
+qemu_resume(GwVmm *vmm, gint64 *ret_resumed_us, GError **error)
 {
     GwQemu *self = (GwQemu *)vmm;
-    gint64 deadline = g_get_monotonic_time() + GW_QEMU_COMMAND_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
-    for (;;) {
-        g_autoptr(GError) cause = NULL;
-        if (command(self, "cont", NULL, &cause))
-            return true;
-        g_autofree char *state = gw_qemu_run_state(self, NULL);
-        if (g_strcmp0(state, "finish-migrate") != 0 || g_get_monotonic_time() > deadline) {
-            /* It may have ended its tidying between the two questions. */
-            if (g_strcmp0(state, "postmigrate") == 0)
-                return command(self, "cont", NULL, error);
-            g_propagate_error(error, g_steal_pointer(&cause));
-            return false;
-        }
+    g_mutex_lock(&self->lock);
+    self->resumed_us = 0;
+    g_mutex_unlock(&self->lock);
+    if (!gw_qmp_is_connected(self->qmp)) {
+        g_set_error_literal(error, GW_ERROR, GW_ERROR_VMM_FAILED,
+                            "QEMU has ended before it was told to go on");
+        return false;
     }
+    if (!gw_qemu_command(self, "cont", NULL, error))
+        return false;
+    /* The event stands before the answer in QEMU's output, so the reader has told it by now. */
+    g_mutex_lock(&self->lock);
+    if (ret_resumed_us)
+        *ret_resumed_us = self->resumed_us;
+    g_mutex_unlock(&self->lock);
+    return true;
 }
 
-/* What QEMU says of a migration that failed. */
 static void
-set_migration_error(GwQemu *self, const char *what, GError **error)
+qemu_flush(GwVmm *vmm)
 {
-    g_autoptr(JsonNode) reply =
-        gw_qmp_execute(self->qmp, "query-migrate", NULL, GW_QEMU_COMMAND_TIMEOUT_MS, NULL);
-    const char *text = reply && JSON_NODE_HOLDS_OBJECT(reply)
-                           ? gw_json_get_string(json_node_get_object(reply), "error-desc")
-                           : NULL;
-    g_set_error(error, GW_ERROR, GW_ERROR_VMM_FAILED, "%s failed: %s", what,
-                text ? text : "QEMU gives no reason");
-}
-
-static bool
-await_migration(GwQemu *self, const char *what, GError **error)
-{
-    gint64 deadline = g_get_monotonic_time() + STATE_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
-    g_autofree char *status = NULL;
-    g_mutex_lock(&self->lock);
-    bool in_time = true;
-    while (in_time && !self->qmp_lost && g_strcmp0(self->migration_status, "completed") != 0 &&
-           g_strcmp0(self->migration_status, "failed") != 0)
-        in_time = g_cond_wait_until(&self->changed, &self->lock, deadline);
-    status = g_strdup(self->migration_status);
-    g_mutex_unlock(&self->lock);
-
-    if (!in_time)
-        g_set_error(error, GW_ERROR, GW_ERROR_TIMED_OUT, "%s: not complete after %d s (status %s)", what,
-                    STATE_TIMEOUT_MS / 1000, status ? status : "none");
-    else if (g_strcmp0(status, "completed") == 0)
-        return true;
-    else if (g_strcmp0(status, "failed") == 0)
-        set_migration_error(self, what, error);
-    else
-        g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST, "%s: QEMU ended", what);
-    return false;
-}
-
-/* QEMU's stream to or from a descriptor of ours, over "getfd". */
-static bool
-stream_state(GwQemu *self, const char *qmp_command, const char *what, int fd, GError **error)
-{
-    if (!self->can_migrate) {
-        g_set_error(error, GW_ERROR, GW_ERROR_NOT_SUPPORTED,
-                    "%s: this QEMU has no migration capability x-ignore-shared", what);
-        return false;
-    }
-    g_mutex_lock(&self->lock);
-    g_clear_pointer(&self->migration_status, g_free);
-    g_mutex_unlock(&self->lock);
-
-    JsonObject *arguments = json_object_new();
-    json_object_set_string_member(arguments, "fdname", "godwit-state");
-    g_autoptr(JsonNode) passed =
-        gw_qmp_execute_with_fd(self->qmp, "getfd", arguments, fd, GW_QEMU_COMMAND_TIMEOUT_MS, error);
-    if (!passed)
-        return false;
-    arguments = json_object_new();
-    json_object_set_string_member(arguments, "uri", "fd:godwit-state");
-    return command(self, qmp_command, arguments, error) && await_migration(self, what, error);
-}
-
-static bool
-qemu_save_state(GwVmm *vmm, int fd, GError **error)
-{
-    return stream_state((GwQemu *)vmm, "migrate", "saving the device state", fd, error);
-}
-
-static bool
-qemu_load_state(GwVmm *vmm, int fd, GError **error)
-{
-    return stream_state((GwQemu *)vmm, "migrate-incoming", "loading the device state", fd, error);
+    gw_process_flush_files(&((GwQemu *)vmm)->process);
 }
 
 const GwVmmOps gw_qemu_ops = {
     .regions = qemu_regions,
     .pause = qemu_pause,
-    .save_state = qemu_save_state,
-    .load_state = qemu_load_state,
     .resume = qemu_resume,
+    .prepare_save = gw_qemu_prepare_save,
+    .flush = qemu_flush,
+    .begin_save = gw_qemu_begin_save,
+    .stop = gw_qemu_stop,
+    .save = gw_qemu_save,
+    .await_saved = gw_qemu_await_saved,
+    .take_back = gw_qemu_take_back,
+    .prepare_load = gw_qemu_prepare_load,
+    .await_loaded = gw_qemu_await_loaded,
 };
 
 GwVmm *
@@ -164,12 +113,11 @@ gw_qemu_uffd(const GwQemu *self)
 char *
 gw_qemu_run_state(GwQemu *self, GError **error)
 {
-    g_autoptr(JsonNode) reply =
-        gw_qmp_execute(self->qmp, "query-status", NULL, GW_QEMU_COMMAND_TIMEOUT_MS, error);
-    if (!reply)
+    g_autoptr(JsonNode) reply = NULL;
+    JsonObject *answer = gw_qemu_query(self, "query-status", &reply, error);
+    if (!answer)
         return NULL;
-    const char *status =
-        JSON_NODE_HOLDS_OBJECT(reply) ? gw_json_get_string(json_node_get_object(reply), "status") : NULL;
+    const char *status = gw_json_get_string(answer, "status");
     if (!status)
         g_set_error_literal(error, GW_ERROR, GW_ERROR_PROTOCOL, "query-status: no status in the answer");
     return g_strdup(status);
@@ -178,13 +126,13 @@ gw_qemu_run_state(GwQemu *self, GError **error)
 bool
 gw_qemu_power_button(GwQemu *self, GError **error)
 {
-    return command(self, "system_powerdown", NULL, error);
+    return gw_qemu_command(self, "system_powerdown", NULL, error);
 }
 
 bool
 gw_qemu_reset(GwQemu *self, GError **error)
 {
-    return command(self, "system_reset", NULL, error);
+    return gw_qemu_command(self, "system_reset", NULL, error);
 }
 
 static bool
@@ -252,6 +200,8 @@ gw_qemu_free(GwQemu *self)
         close(self->uffd);
     g_free(self->image_link);
     g_free(self->migration_status);
+    if (self->state_fd >= 0)
+        close(self->state_fd);
     g_cond_clear(&self->changed);
     g_mutex_clear(&self->lock);
     g_free(self);

@@ -43,7 +43,9 @@ typedef struct {
 GwQemu *gw_qemu_start(const GwQemuLaunch *launch, const GwQemuHooks *hooks, GError **error);
 
 /* Takes over a QEMU that another supervisor started and that runs on: QMP, memory and userfaultfd come back
- * from it. `process` is taken. `ret_image`: the guest's memory. */
+ * from it. `process` is taken. `ret_image`: the guest's memory. A source that is found amid a motion, its
+ * state not yet complete, is left so: gw_vmm_take_back() ends that, and the guest is as it was before. One
+ * whose state was complete is paused, and gw_vmm_resume() is all that it needs. */
 GwQemu *gw_qemu_adopt(GwProcess *process, const char *image_name, const GwQemuHooks *hooks,
                       GwImage **ret_image, GError **error);
 
@@ -60,6 +62,10 @@ char *gw_qemu_run_state(GwQemu *self, GError **error);
 /* Presses the guest's power button; the guest decides. */
 bool gw_qemu_power_button(GwQemu *self, GError **error);
 bool gw_qemu_reset(GwQemu *self, GError **error);
+
+/* Tells the networks where the guest's NICs are now (RARP from every NIC, five times within a second, the
+ * first at once). For a guest that has arrived, once it has been resumed: QEMU does not do it by itself. */
+bool gw_qemu_announce(GwQemu *self, GError **error);
 
 /* Binds vCPU threads to host CPUs; `pins` as in GwVmConfig. */
 bool gw_qemu_pin(GwQemu *self, const GArray *pins, GError **error);

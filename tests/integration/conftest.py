@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "lab"))
 from labkit.guest import Guest  # noqa: E402
 from labkit.lab import Lab, remove  # noqa: E402
 from labkit.vm import GODWIT_VM, IMAGE_DIR, Vm, config  # noqa: E402
+from motion_rig import Rig  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -31,12 +32,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def lab(request):
-    """A lab of two hosts for the tests of one file."""
+    """A lab of two hosts for the tests of one file, which may name its MOTION_LINKS."""
     assert GODWIT_VM.exists(), f"{GODWIT_VM} is not built"
     assert (IMAGE_DIR / "vmlinuz").exists(), f"no guest image in {IMAGE_DIR}: 'make image' builds it"
     name = f"t-{os.getpid()}"
     remove(name)
-    with Lab.up(name, hosts=2, motion_links=1) as up:
+    with Lab.up(name, hosts=2, motion_links=getattr(request.module, "MOTION_LINKS", 1)) as up:
         yield up
 
 
@@ -88,3 +89,20 @@ def vms(lab, tmp_path):
     factory.guests = 100
     yield factory
     factory.close()
+
+
+@pytest.fixture(scope="module")
+def rig(lab, tmp_path_factory):
+    """Both hosts ready for motions, for the tests of a file; nothing of them may be left in the end."""
+    up = Rig(lab, tmp_path_factory.mktemp("rig"))
+    yield up
+    up.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test of motions that failed tells what there was on both hosts."""
+    outcome = yield
+    rig = getattr(item, "funcargs", {}).get("rig")
+    if rig and call.when == "call" and call.excinfo is not None:
+        outcome.get_result().sections.append(("hosts", rig.describe()))

@@ -85,6 +85,119 @@ test_summaries(void)
         assert_summary(cases[i].text, strlen(cases[i].text), &cases[i].expected);
 }
 
+/* --- motions ------------------------------------------------------------------------------------------ */
+
+#define OUT(runs)  "{\"step\":\"motion-out\",\"session\":\"s1\",\"runs\":" runs "}\n"
+#define IN         "{\"step\":\"motion-in\",\"session\":\"s2\"}\n"
+#define STEP(name) "{\"step\":\"" name "\"}\n"
+#define GO(runs)   "{\"step\":\"go\",\"runs\":" runs "}\n"
+#define MOTION_END STEP("motion-end")
+#define LIFE       START SPAWNED RUN
+
+static void
+test_motions(void)
+{
+    static const struct {
+        const char *text, *session; /* of the ticket; NULL: no motion */
+        GwJournalMotion expected;
+    } cases[] = {
+        {"", NULL, {0}},
+        {LIFE, NULL, {0}},
+        /* a source, step by step */
+        {LIFE OUT("true"), "s1", {.kind = GW_JOURNAL_MOTION_OUT, .runs = true}},
+        {LIFE OUT("false"), "s1", {.kind = GW_JOURNAL_MOTION_OUT}},
+        {LIFE OUT("true") STEP("handed-over"),
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT, .runs = true, .handed_over = true}},
+        {LIFE OUT("true") STEP("handed-over") STEP("owns"),
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT, .runs = true, .handed_over = true, .owns = true}},
+        {LIFE OUT("true") STEP("handed-over") STEP("released"),
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT, .runs = true, .handed_over = true, .released = true}},
+        {LIFE OUT("true") STEP("handed-over") STEP("released") MOTION_END, NULL, {0}},
+        {LIFE OUT("true") MOTION_END, NULL, {0}},
+        {LIFE OUT("true") ADOPT STEP("handed-over") ADOPT,
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT, .runs = true, .handed_over = true}},
+        /* a destination; whether the guest is to run stands in "go" */
+        {START SPAWNED IN, "s2", {.kind = GW_JOURNAL_MOTION_IN}},
+        {START SPAWNED IN STEP("ready"), "s2", {.kind = GW_JOURNAL_MOTION_IN, .ready = true}},
+        {START SPAWNED IN STEP("ready") GO("true"),
+         "s2",
+         {.kind = GW_JOURNAL_MOTION_IN, .ready = true, .go = true, .runs = true}},
+        {START SPAWNED IN STEP("ready") GO("false"),
+         "s2",
+         {.kind = GW_JOURNAL_MOTION_IN, .ready = true, .go = true}},
+        {START SPAWNED IN STEP("ready") STEP("refused"),
+         "s2",
+         {.kind = GW_JOURNAL_MOTION_IN, .ready = true, .refused = true}},
+        /* "go" that may not have been synced, and the refusal behind it */
+        {START SPAWNED IN STEP("ready") GO("true") STEP("refused"),
+         "s2",
+         {.kind = GW_JOURNAL_MOTION_IN, .ready = true, .go = true, .runs = true, .refused = true}},
+        {START SPAWNED IN STEP("ready") STEP("refused") MOTION_END, NULL, {0}},
+        /* the next one knows nothing of the one before, whether that was ended or not */
+        {LIFE OUT("true") STEP("handed-over") STEP("owns") MOTION_END OUT("false"),
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT}},
+        {LIFE OUT("true") STEP("handed-over") STEP("owns") OUT("false"),
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT}},
+        {START SPAWNED IN STEP("ready") GO("true") OUT("true"),
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT, .runs = true}},
+        {LIFE OUT("true") STEP("released") IN, "s2", {.kind = GW_JOURNAL_MOTION_IN}},
+        /* steps of no motion */
+        {LIFE STEP("handed-over") GO("true") STEP("refused"), NULL, {0}},
+        {LIFE STEP("go") OUT("true"), "s1", {.kind = GW_JOURNAL_MOTION_OUT, .runs = true}},
+        {LIFE OUT("true") MOTION_END STEP("handed-over"), NULL, {0}},
+        /* what is not there, or is no truth value */
+        {"{\"step\":\"motion-out\",\"session\":\"s1\"}\n", "s1", {.kind = GW_JOURNAL_MOTION_OUT}},
+        {"{\"step\":\"motion-out\",\"session\":\"s1\",\"runs\":1}\n", "s1", {.kind = GW_JOURNAL_MOTION_OUT}},
+        /* a line that was cut short was never acted upon */
+        {LIFE OUT("true") "{\"step\":\"handed-over\"}", "s1", {.kind = GW_JOURNAL_MOTION_OUT, .runs = true}},
+        {LIFE OUT("true") "{\"step\":\"handed-ov\n", "s1", {.kind = GW_JOURNAL_MOTION_OUT, .runs = true}},
+        {LIFE OUT("true") STEP("handed-over") "{\"step\":\"motion-end\"}",
+         "s1",
+         {.kind = GW_JOURNAL_MOTION_OUT, .runs = true, .handed_over = true}},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_message("%s", cases[i].text);
+        const GwJournalMotion *expected = &cases[i].expected;
+        g_auto(GwJournalMotion) got = gw_journal_find_motion(cases[i].text, strlen(cases[i].text));
+        g_assert_cmpint(got.kind, ==, expected->kind);
+        g_assert_cmpint(got.runs, ==, expected->runs);
+        g_assert_cmpint(got.handed_over, ==, expected->handed_over);
+        g_assert_cmpint(got.owns, ==, expected->owns);
+        g_assert_cmpint(got.released, ==, expected->released);
+        g_assert_cmpint(got.ready, ==, expected->ready);
+        g_assert_cmpint(got.go, ==, expected->go);
+        g_assert_cmpint(got.refused, ==, expected->refused);
+        g_assert_cmpint(got.ticket != NULL, ==, cases[i].session != NULL);
+        if (got.ticket)
+            g_assert_cmpstr(gw_json_get_string(got.ticket, "session"), ==, cases[i].session);
+    }
+}
+
+/* A motion is the summary's business no more than the summary's steps are a motion's. */
+static void
+test_motion_and_summary(void)
+{
+    static const char text[] = LIFE OUT("true") STEP("handed-over") KILL ENDED;
+    GwJournalSummary summary = gw_journal_summarize(text, strlen(text));
+    g_auto(GwJournalMotion) motion = gw_journal_find_motion(text, strlen(text));
+    g_assert_cmpint(summary.qemu_pid, ==, 0);
+    g_assert_true(summary.kill_intended);
+    g_assert_true(motion.handed_over);
+    static const char incoming[] = "{\"step\":\"start\",\"accel\":\"kvm\",\"incoming\":true}\n" SPAWNED IN;
+    summary = gw_journal_summarize(incoming, strlen(incoming));
+    g_assert_true(summary.incoming);
+    g_assert_cmpint(summary.qemu_pid, ==, 812);
+    gw_journal_motion_clear(&motion);
+    gw_journal_motion_clear(&motion);
+}
+
 static void
 test_foreign_lines(void)
 {
@@ -370,6 +483,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/journal/summaries", test_summaries);
+    g_test_add_func("/journal/motions", test_motions);
+    g_test_add_func("/journal/motion-and-summary", test_motion_and_summary);
     g_test_add_func("/journal/foreign-lines", test_foreign_lines);
     g_test_add_func("/journal/odd-starts", test_odd_starts);
     g_test_add_func("/journal/write", test_write);

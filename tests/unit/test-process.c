@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -443,6 +445,63 @@ test_find_mappings_of_the_dead(void)
     g_assert_cmpuint(regions->len, ==, 0);
 }
 
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* Linux 6.5 */
+#endif
+
+/* Pages of the file that are in the host's cache and not on the disk. */
+static uint64_t
+dirty_pages(int fd)
+{
+    struct {
+        uint64_t off, len;
+    } all = {0, 0};
+    struct {
+        uint64_t n_cache, n_dirty, n_writeback, n_evicted, n_recently_evicted;
+    } found = {0};
+    if (syscall(SYS_cachestat, fd, &all, &found, 0) < 0)
+        g_error("cachestat: %s", g_strerror(errno));
+    return found.n_dirty + found.n_writeback;
+}
+
+/* A child that has the file open; what is in it was written by somebody, and the host holds it back. */
+static uint64_t
+dirty_pages_after_flush(int flags)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *bytes = g_malloc0(64 * GW_PAGE_SIZE);
+    char path[] = "/var/tmp/test-process-XXXXXX";
+    int fd = mkstemp(path);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pwrite(fd, bytes, 64 * GW_PAGE_SIZE, 0), ==, 64 * GW_PAGE_SIZE);
+    close(fd);
+    fd = open(path, flags); /* what the child inherits */
+    Child child;
+    child_start(&child, 0);
+    gw_process_flush_files(&child.process);
+    uint64_t n_dirty = dirty_pages(fd);
+    child_end(&child);
+    child_clear(&child);
+    close(fd);
+    unlink(path);
+    return n_dirty;
+}
+
+static void
+test_flush_files(void)
+{
+    struct statfs fs;
+    g_assert_cmpint(statfs("/var/tmp", &fs), ==, 0);
+    if (fs.f_type == TMPFS_MAGIC) {
+        g_test_skip("/var/tmp is a tmpfs: nothing there is ever written out");
+        return;
+    }
+    g_assert_cmpuint(dirty_pages_after_flush(O_RDWR), ==, 0);
+    g_assert_cmpuint(dirty_pages_after_flush(O_RDONLY), >, 0); /* nothing that it could have written */
+    GwProcess dead = {.pid = dead_pid(), .pidfd = -1};
+    gw_process_flush_files(&dead);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -460,5 +519,6 @@ main(int argc, char **argv)
     g_test_add_func("/process/recycled-pid", test_recycled_pid);
     g_test_add_func("/process/find-mappings", test_find_mappings);
     g_test_add_func("/process/find-mappings/of-the-dead", test_find_mappings_of_the_dead);
+    g_test_add_func("/process/flush-files", test_flush_files);
     return g_test_run();
 }

@@ -435,6 +435,147 @@ test_concurrent_writers(void)
     tear_down(&f);
 }
 
+/* --- protected later than registered ------------------------------------------------------------------ */
+
+static void
+register_only(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    f->trace = gw_trace_new(f->uffd, getpid(), f->regions, f->n_regions, &error);
+    g_assert_no_error(error);
+}
+
+/* As a motion does it: registered first, protected chunk by chunk while the guest writes. What was written
+ * before its page was protected is not reported, what is written behind it is. */
+static void
+test_protect_in_parts(void)
+{
+    static const uint64_t pages[] = {40, 24};
+    Fixture f;
+    if (!set_up(&f, pages, 2))
+        return;
+    register_only(&f);
+    g_autoptr(GByteArray) written = page_set(&f);
+    for (uint64_t first = 0; first < 64; first += 7) { /* across the regions' boundary, too */
+        uint64_t end = MIN(first + 7, 64);
+        for (uint64_t pfn = first; pfn < end; pfn += 2)
+            write_page(&f, pfn); /* for the first time, before it is protected */
+        g_assert_cmpint(gw_trace_protect(f.trace, first * PAGE, end * PAGE), ==, 0);
+        g_autoptr(GByteArray) seen = page_set(&f);
+        scan_into(&f, first * PAGE, end * PAGE, 64, seen);
+        for (uint64_t pfn = 0; pfn < 64; pfn++)
+            g_assert_cmpint(seen->data[pfn], ==, 0);
+        for (uint64_t pfn = first; pfn < end; pfn += 3) { /* present and not present alike */
+            write_page(&f, pfn);
+            written->data[pfn] = 1;
+        }
+    }
+    assert_scan(&f, written, 64);
+    assert_nothing_written(&f);
+    tear_down(&f);
+}
+
+/* Protecting again forgets what was written: a pass over all of memory needs no scan before. */
+static void
+test_protect_again(void)
+{
+    static const uint64_t pages[] = {16};
+    Fixture f;
+    if (!set_up(&f, pages, 1))
+        return;
+    arm(&f);
+    for (uint64_t pfn = 0; pfn < 16; pfn++)
+        write_page(&f, pfn);
+    g_assert_cmpint(gw_trace_protect(f.trace, 4 * PAGE, 12 * PAGE), ==, 0);
+    g_autoptr(GByteArray) rest = page_set(&f);
+    for (uint64_t pfn = 0; pfn < 16; pfn++)
+        rest->data[pfn] = pfn < 4 || pfn >= 12;
+    assert_scan(&f, rest, 64);
+    tear_down(&f);
+}
+
+static void
+test_protect_ranges(void)
+{
+    static const uint64_t pages[] = {8, 8};
+    Fixture f;
+    if (!set_up(&f, pages, 2))
+        return;
+    register_only(&f);
+    g_assert_cmpint(gw_trace_protect(f.trace, 3 * PAGE, 3 * PAGE), ==, 0); /* nothing is nothing */
+    g_assert_cmpint(gw_trace_protect(f.trace, 0, 17 * PAGE), ==, -ERANGE);
+    g_assert_cmpint(gw_trace_protect(f.trace, 16 * PAGE, 17 * PAGE), ==, -ERANGE);
+    g_assert_cmpint(gw_trace_protect(f.trace, 0, 16 * PAGE), ==, 0);
+    assert_nothing_written(&f);
+    tear_down(&f);
+}
+
+/* The VMM's mapping is gone: said, not passed over. */
+static void
+test_protect_unmapped(void)
+{
+    static const uint64_t pages[] = {8, 8};
+    Fixture f;
+    if (!set_up(&f, pages, 2))
+        return;
+    register_only(&f);
+    munmap((void *)(uintptr_t)f.regions[1].vmm_addr, 8 * PAGE);
+    g_assert_cmpint(gw_trace_protect(f.trace, 0, 8 * PAGE), ==, 0);
+    g_assert_cmpint(gw_trace_protect(f.trace, 0, 16 * PAGE), ==, -ENOENT);
+    tear_down(&f);
+}
+
+typedef struct {
+    Fixture *fixture;
+    int stop;
+    uint64_t n_writes;
+} Toucher;
+
+static void *
+touch_all(void *data)
+{
+    Toucher *self = data;
+    uint64_t n_pages = gw_image_size(self->fixture->image) / PAGE;
+    for (uint64_t i = 0; !__atomic_load_n(&self->stop, __ATOMIC_ACQUIRE); i++) {
+        volatile char *page = page_at(self->fixture, i * 769 % n_pages);
+        __atomic_fetch_add((uint64_t *)(uintptr_t)page, 1, __ATOMIC_RELAXED);
+        self->n_writes++;
+    }
+    return NULL;
+}
+
+/* The first pass of a motion: protect a chunk, copy it, go on, while somebody writes everywhere. Whatever is
+ * written behind the copy is found by the passes that follow. */
+static void
+test_protect_under_writes(void)
+{
+    static const uint64_t pages[] = {128, 384};
+    g_autofree uint64_t *copies = g_new0(uint64_t, 512);
+    Fixture f;
+    if (!set_up(&f, pages, 2))
+        return;
+    register_only(&f);
+    Toucher toucher = {.fixture = &f};
+    GThread *thread = g_thread_new("toucher", touch_all, &toucher);
+    for (uint64_t first = 0; first < 512; first += 32) {
+        g_assert_cmpint(gw_trace_protect(f.trace, first * PAGE, (first + 32) * PAGE), ==, 0);
+        for (uint64_t pfn = first; pfn < first + 32; pfn++)
+            copies[pfn] = __atomic_load_n((uint64_t *)(uintptr_t)page_at(&f, pfn), __ATOMIC_RELAXED);
+    }
+    for (unsigned i = 0; i < 50; i++)
+        copy_written(&f, 0, 512 * PAGE, copies);
+    __atomic_store_n(&toucher.stop, 1, __ATOMIC_RELEASE);
+    g_thread_join(thread);
+    copy_written(&f, 0, 512 * PAGE, copies);
+    uint64_t sum = 0;
+    for (uint64_t pfn = 0; pfn < 512; pfn++) {
+        g_assert_cmpuint(copies[pfn], ==, *(uint64_t *)(uintptr_t)page_at(&f, pfn));
+        sum += copies[pfn];
+    }
+    g_assert_cmpuint(sum, ==, toucher.n_writes);
+    tear_down(&f);
+}
+
 /* --- the ends of a trace ------------------------------------------------------------------------------ */
 
 static void
@@ -545,6 +686,11 @@ main(int argc, char **argv)
     g_test_add_func("/trace/many-runs", test_many_runs);
     g_test_add_func("/trace/ranges", test_ranges);
     g_test_add_func("/trace/concurrent-writers", test_concurrent_writers);
+    g_test_add_func("/trace/protect/in-parts", test_protect_in_parts);
+    g_test_add_func("/trace/protect/again", test_protect_again);
+    g_test_add_func("/trace/protect/ranges", test_protect_ranges);
+    g_test_add_func("/trace/protect/unmapped", test_protect_unmapped);
+    g_test_add_func("/trace/protect/under-writes", test_protect_under_writes);
     g_test_add_func("/trace/disarm-and-arm-again", test_disarm_and_arm_again);
     g_test_add_func("/trace/arm-fails", test_arm_fails);
     g_test_add_func("/trace/negotiate-again", test_negotiate_again);

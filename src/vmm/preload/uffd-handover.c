@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Preloaded into QEMU: makes a userfaultfd of QEMU's address space and hands it to the supervisor.
  *
- * A userfaultfd acts on the address space in which it was made, whoever holds it, so this is all that has to
- * run inside QEMU. It is made from an inherited descriptor of /dev/userfaultfd (QEMU has no rights of its
- * own) and sent over an inherited socket; both are closed then. QEMU keeps its copy of the userfaultfd open
- * on purpose: were the supervisor's the last, its death would close it, and in post-copy missing pages would
- * then read as zeros. A supervisor that adopts the guest takes it back from here.
+ * A userfaultfd acts on the address space in which it was made, whoever holds it, so this, and
+ * the touch of what disks write (direct-read.c), is all that has to run inside QEMU. It is made from an
+ * inherited descriptor of /dev/userfaultfd (QEMU has no rights of its own) and sent over an inherited socket;
+ * both are closed then. QEMU keeps its copy of the userfaultfd open on purpose: were the supervisor's the
+ * last, its death would close it, and in post-copy missing pages would then read as zeros. A supervisor that
+ * adopts the guest takes it back from here.
  *
  * Runs once, before main() and so before QEMU's seccomp filter, allocates nothing, starts nothing. On failure
  * it says why on stderr and QEMU runs on; the supervisor sees the socket close without a descriptor. */
