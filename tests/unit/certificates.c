@@ -97,3 +97,26 @@ test_identity_remove(const char *directory)
     }
     g_assert_cmpint(g_rmdir(directory), ==, 0);
 }
+
+GwTlsIdentity *
+test_identity_new(const char *name)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *directory = g_dir_make_tmp("test-identity-XXXXXX", &error);
+    g_assert_no_error(error);
+    g_autoptr(TestAuthority) authority = test_authority_new("the authority");
+    test_identity_make(directory, name, authority, authority, -60, 3600);
+    GwTlsIdentity *identity = gw_tls_identity_load(directory, &error);
+    g_assert_no_error(error);
+    test_identity_remove(directory);
+    return identity;
+}
+
+void
+test_add_both(const char *path, GTestDataFunc test)
+{
+    g_autofree char *plain = g_strconcat(path, "/plain", NULL);
+    g_autofree char *tls = g_strconcat(path, "/tls", NULL);
+    g_test_add_data_func(plain, NULL, test);
+    g_test_add_data_func(tls, "", test);
+}

@@ -592,44 +592,28 @@ test_bell(void)
     gw_bell_clear(&bell);
 }
 
-static void
-add_both(const char *name, GTestDataFunc test)
-{
-    g_autofree char *plain = g_strconcat("/control/", name, "/plain", NULL);
-    g_autofree char *tls = g_strconcat("/control/", name, "/tls", NULL);
-    g_test_add_data_func(plain, NULL, test);
-    g_test_add_data_func(tls, "", test);
-}
-
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_autoptr(GError) error = NULL;
-    g_autofree char *dir = g_dir_make_tmp("test-control-XXXXXX", &error);
-    g_autoptr(TestAuthority) authority = test_authority_new("the authority");
-    test_identity_make(dir, "host1", authority, authority, -60, 3600);
-    g_autoptr(GwTlsIdentity) mine = gw_tls_identity_load(dir, &error);
-    g_assert_no_error(error);
+    g_autoptr(GwTlsIdentity) mine = test_identity_new("host1");
     identity = mine;
 
     g_test_add_func("/control/bell", test_bell);
-    add_both("frames", test_frames);
-    add_both("many-senders", test_many_senders);
+    test_add_both("/control/frames", test_frames);
+    test_add_both("/control/many-senders", test_many_senders);
     g_test_add_func("/control/frames-before-the-end", test_frames_before_the_end);
-    add_both("pings-are-answered", test_pings_are_answered);
+    test_add_both("/control/pings-are-answered", test_pings_are_answered);
     g_test_add_data_func("/control/heartbeat", NULL, test_heartbeat);
-    add_both("lost-in-a-frame", test_lost_in_a_frame);
+    test_add_both("/control/lost-in-a-frame", test_lost_in_a_frame);
     g_test_add_data_func("/control/two", "", test_two);
     g_test_add_func("/control/pong-lies", test_pong_lies);
-    add_both("backpressure", test_backpressure);
+    test_add_both("/control/backpressure", test_backpressure);
     g_test_add_func("/control/backpressure-and-silence", test_backpressure_and_silence);
-    add_both("peer-does-not-read", test_peer_does_not_read);
-    add_both("wrong-frames", test_wrong_frames);
-    add_both("closed-by-peer", test_closed_by_peer);
-    add_both("shutdown", test_shutdown);
-    add_both("free", test_free);
-    int result = g_test_run();
-    test_identity_remove(dir);
-    return result;
+    test_add_both("/control/peer-does-not-read", test_peer_does_not_read);
+    test_add_both("/control/wrong-frames", test_wrong_frames);
+    test_add_both("/control/closed-by-peer", test_closed_by_peer);
+    test_add_both("/control/shutdown", test_shutdown);
+    test_add_both("/control/free", test_free);
+    return g_test_run();
 }

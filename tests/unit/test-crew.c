@@ -503,38 +503,22 @@ test_free(gconstpointer is_tls)
     gw_crew_free(NULL);
 }
 
-static void
-add_both(const char *name, GTestDataFunc test)
-{
-    g_autofree char *plain = g_strconcat("/crew/", name, "/plain", NULL);
-    g_autofree char *tls = g_strconcat("/crew/", name, "/tls", NULL);
-    g_test_add_data_func(plain, NULL, test);
-    g_test_add_data_func(tls, "", test);
-}
-
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_autoptr(GError) error = NULL;
-    g_autofree char *dir = g_dir_make_tmp("test-crew-XXXXXX", &error);
-    g_autoptr(TestAuthority) authority = test_authority_new("the authority");
-    test_identity_make(dir, "host1", authority, authority, -60, 3600);
-    g_autoptr(GwTlsIdentity) mine = gw_tls_identity_load(dir, &error);
-    g_assert_no_error(error);
+    g_autoptr(GwTlsIdentity) mine = test_identity_new("host1");
     identity = mine;
 
-    add_both("all", test_all);
-    add_both("written", test_written);
-    add_both("written-and-holes", test_written_and_holes);
+    test_add_both("/crew/all", test_all);
+    test_add_both("/crew/written", test_written);
+    test_add_both("/crew/written-and-holes", test_written_and_holes);
     g_test_add_func("/crew/verify", test_verify);
-    add_both("under-writes", test_under_writes);
+    test_add_both("/crew/under-writes", test_under_writes);
     g_test_add_func("/crew/unequal-streams", test_unequal_streams);
-    add_both("stream-fails", test_stream_fails);
+    test_add_both("/crew/stream-fails", test_stream_fails);
     g_test_add_func("/crew/trace-fails", test_trace_fails);
-    add_both("shutdown", test_shutdown);
-    add_both("free", test_free);
-    int result = g_test_run();
-    test_identity_remove(dir);
-    return result;
+    test_add_both("/crew/shutdown", test_shutdown);
+    test_add_both("/crew/free", test_free);
+    return g_test_run();
 }

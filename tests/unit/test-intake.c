@@ -461,39 +461,23 @@ test_free(gconstpointer is_tls)
     gw_intake_free(NULL);
 }
 
-static void
-add_both(const char *name, GTestDataFunc test)
-{
-    g_autofree char *plain = g_strconcat("/intake/", name, "/plain", NULL);
-    g_autofree char *tls = g_strconcat("/intake/", name, "/tls", NULL);
-    g_test_add_data_func(plain, NULL, test);
-    g_test_add_data_func(tls, "", test);
-}
-
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_autoptr(GError) error = NULL;
-    g_autofree char *dir = g_dir_make_tmp("test-intake-XXXXXX", &error);
-    g_autoptr(TestAuthority) authority = test_authority_new("the authority");
-    test_identity_make(dir, "host1", authority, authority, -60, 3600);
-    g_autoptr(GwTlsIdentity) mine = gw_tls_identity_load(dir, &error);
-    g_assert_no_error(error);
+    g_autoptr(GwTlsIdentity) mine = test_identity_new("host1");
     identity = mine;
 
-    add_both("rounds", test_rounds);
-    add_both("barrier", test_barrier);
-    add_both("many-rounds", test_many_rounds);
-    add_both("refused", test_refused);
+    test_add_both("/intake/rounds", test_rounds);
+    test_add_both("/intake/barrier", test_barrier);
+    test_add_both("/intake/many-rounds", test_many_rounds);
+    test_add_both("/intake/refused", test_refused);
     g_test_add_func("/intake/end-repeated", test_end_repeated);
     g_test_add_func("/intake/garbage", test_garbage);
-    add_both("closed", test_closed);
-    add_both("cut-short", test_cut_short);
+    test_add_both("/intake/closed", test_closed);
+    test_add_both("/intake/cut-short", test_cut_short);
     g_test_add_func("/intake/write-fails", test_write_fails);
     g_test_add_func("/intake/punch-fails", test_punch_fails);
-    add_both("free", test_free);
-    int result = g_test_run();
-    test_identity_remove(dir);
-    return result;
+    test_add_both("/intake/free", test_free);
+    return g_test_run();
 }

@@ -264,15 +264,6 @@ test_free(void)
     gw_state_pump_free(NULL);
 }
 
-static void
-add_both(const char *name, GTestDataFunc test)
-{
-    g_autofree char *plain = g_strconcat("/state-pump/", name, "/plain", NULL);
-    g_autofree char *tls = g_strconcat("/state-pump/", name, "/tls", NULL);
-    g_test_add_data_func(plain, NULL, test);
-    g_test_add_data_func(tls, "", test);
-}
-
 /* What the VMM writes stays in its socket until the pump is opened; then all of it comes. */
 static void
 test_waits_to_be_opened(void)
@@ -311,24 +302,17 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_autoptr(GError) error = NULL;
-    g_autofree char *dir = g_dir_make_tmp("test-state-pump-XXXXXX", &error);
-    g_autoptr(TestAuthority) authority = test_authority_new("the authority");
-    test_identity_make(dir, "host1", authority, authority, -60, 3600);
-    g_autoptr(GwTlsIdentity) mine = gw_tls_identity_load(dir, &error);
-    g_assert_no_error(error);
+    g_autoptr(GwTlsIdentity) mine = test_identity_new("host1");
     identity = mine;
 
-    add_both("head-and-devices", test_head_and_devices);
+    test_add_both("/state-pump/head-and-devices", test_head_and_devices);
     g_test_add_func("/state-pump/waits-to-be-opened", test_waits_to_be_opened);
     g_test_add_func("/state-pump/round-zero", test_round_zero);
-    add_both("large", test_large);
+    test_add_both("/state-pump/large", test_large);
     g_test_add_func("/state-pump/empty", test_empty);
-    add_both("peer-gone", test_peer_gone);
-    add_both("free-under-writes", test_free_under_writes);
-    add_both("free-under-send", test_free_under_send);
+    test_add_both("/state-pump/peer-gone", test_peer_gone);
+    test_add_both("/state-pump/free-under-writes", test_free_under_writes);
+    test_add_both("/state-pump/free-under-send", test_free_under_send);
     g_test_add_func("/state-pump/free", test_free);
-    int result = g_test_run();
-    test_identity_remove(dir);
-    return result;
+    return g_test_run();
 }
