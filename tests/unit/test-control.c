@@ -193,7 +193,7 @@ static void
 test_many_senders(gconstpointer is_tls)
 {
     Fixture f;
-    set_up(&f, is_tls, 20); /* heartbeats that get in between */
+    set_up(&f, is_tls, 500); /* heartbeats that get in between */
     gw_stream_set_timeout(f.peer, 20000);
     Sender senders[4];
     GThread *threads[4];
