@@ -31,6 +31,9 @@ static const struct {
     [GW_ERROR_IO] = {"io", 500},
     [GW_ERROR_NOT_CONVERGING] = {"not-converging", 409},
     [GW_ERROR_CANCELLED] = {"cancelled", 409},
+    [GW_ERROR_CHECK_FAILED] = {"check-failed", 409},
+    [GW_ERROR_NOT_AUTHENTICATED] = {"not-authenticated", 401},
+    [GW_ERROR_BUSY] = {"busy", 503},
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(codes) == GW_N_ERRORS);
 

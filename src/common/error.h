@@ -8,21 +8,25 @@
 
 /* Their numbers are part of the motion protocol (docs/protocol.md): new ones come behind. */
 typedef enum {
-    GW_ERROR_FAILED,           /* nothing more exact is known */
-    GW_ERROR_INVALID_ARGUMENT, /* the request itself is wrong: do not repeat it unchanged */
-    GW_ERROR_INVALID_CONFIG,   /* a VM's configuration is wrong; the message lists every place */
-    GW_ERROR_NOT_FOUND,        /* what was named does not exist */
-    GW_ERROR_EXISTS,           /* what was to be made exists already */
-    GW_ERROR_WRONG_STATE,      /* right request, wrong moment: the VM is not in a state that allows it */
-    GW_ERROR_NOT_SUPPORTED,    /* this host's kernel, QEMU or rights lack something; the message says what */
-    GW_ERROR_NOT_PERMITTED,    /* refused by the kernel or by a rule */
-    GW_ERROR_TIMED_OUT,        /* no answer in the time allowed */
-    GW_ERROR_PEER_LOST,        /* the other end closed or died */
-    GW_ERROR_PROTOCOL,         /* the other end sent what it must not send */
-    GW_ERROR_VMM_FAILED,       /* QEMU refused or died; the message carries its own words */
-    GW_ERROR_IO,               /* a file, socket or device failed */
-    GW_ERROR_NOT_CONVERGING,   /* a motion: the guest writes faster than the link carries */
-    GW_ERROR_CANCELLED,        /* somebody asked for it to be given up */
+    GW_ERROR_FAILED,            /* nothing more exact is known */
+    GW_ERROR_INVALID_ARGUMENT,  /* the request itself is wrong: do not repeat it unchanged */
+    GW_ERROR_INVALID_CONFIG,    /* a VM's configuration is wrong; the message lists every place */
+    GW_ERROR_NOT_FOUND,         /* what was named does not exist */
+    GW_ERROR_EXISTS,            /* what was to be made exists already */
+    GW_ERROR_WRONG_STATE,       /* right request, wrong moment: the VM is not in a state that allows it */
+    GW_ERROR_NOT_SUPPORTED,     /* this host's kernel, QEMU or rights lack something; the message says what */
+    GW_ERROR_NOT_PERMITTED,     /* refused by the kernel or by a rule */
+    GW_ERROR_TIMED_OUT,         /* no answer in the time allowed */
+    GW_ERROR_PEER_LOST,         /* the other end closed or died */
+    GW_ERROR_PROTOCOL,          /* the other end sent what it must not send */
+    GW_ERROR_VMM_FAILED,        /* QEMU refused or died; the message carries its own words */
+    GW_ERROR_IO,                /* a file, socket or device failed */
+    GW_ERROR_NOT_CONVERGING,    /* a motion: the guest writes faster than the link carries */
+    GW_ERROR_CANCELLED,         /* somebody asked for it to be given up */
+    GW_ERROR_CHECK_FAILED,      /* a check before a motion found what stops it; the message lists all */
+    GW_ERROR_NOT_AUTHENTICATED, /* who asks is not known: no token, a wrong or an expired one, a wrong
+                                   password */
+    GW_ERROR_BUSY,              /* too much at once: try again later */
     GW_N_ERRORS,
 } GwError;
 

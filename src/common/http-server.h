@@ -7,6 +7,8 @@
  * "message": "…"}}. */
 #pragma once
 
+#include "tls-files.h"
+
 #include <glib.h>
 #include <json-glib/json-glib.h>
 #include <stdbool.h>
@@ -33,6 +35,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHttpServer, gw_http_server_free)
 void gw_http_server_add_route(GwHttpServer *self, const char *method, const char *pattern,
                               GwHttpHandler handler, void *user_data);
 
+/* The same for work that may block: it runs in a thread of the server's pool and returns the answer's object
+ * (the caller's), or NULL with an error. Of the request it may use every getter, gw_http_set_header() and
+ * gw_http_set_status(), and must not reply. Several requests may be in the same `work` at once. */
+typedef JsonObject *(*GwHttpWork)(GwHttpRequest *request, void *user_data, GError **error);
+void gw_http_server_add_work(GwHttpServer *self, const char *method, const char *pattern, GwHttpWork work,
+                             void *user_data);
+
 /* Listens on a Unix socket made with `mode`. A socket file that nobody listens on is replaced; one that
  * somebody answers on is GW_ERROR_EXISTS. Paths longer than a sockaddr_un holds are fine. The file is
  * unlinked at free. */
@@ -40,6 +49,25 @@ bool gw_http_server_listen_unix(GwHttpServer *self, const char *path, mode_t mod
 
 /* Listens on a numeric address; port 0 takes a free one. Returns the port, 0 on error. */
 unsigned gw_http_server_listen_tcp(GwHttpServer *self, const char *address, unsigned port, GError **error);
+
+/* Listens with TLS 1.2 or newer. The files are read at once. With `wants_peer` a client has to show a
+ * certificate of the same authority, or the handshake fails. Returns the port, 0 on error. */
+unsigned gw_http_server_listen_tls(GwHttpServer *self, const char *address, unsigned port,
+                                   const GwTlsFiles *files, bool wants_peer, GError **error);
+
+/* Reads the certificates anew, for connections to come. On an error the present ones stay. */
+bool gw_http_server_reload_tls(GwHttpServer *self, const GwTlsFiles *files, GError **error);
+
+/* Who asks. The address is numeric, "" on a Unix socket. Name (CN) and role (OU) are of a certificate that
+ * was verified; NULL without one. The bearer is the token of "Authorization: Bearer …"; NULL without.
+ * Borrowed. */
+bool gw_http_request_is_local(GwHttpRequest *self); /* on a Unix socket */
+const char *gw_http_request_address(GwHttpRequest *self);
+const char *gw_http_request_peer_name(GwHttpRequest *self);
+const char *gw_http_request_peer_role(GwHttpRequest *self);
+const char *gw_http_request_bearer(GwHttpRequest *self);
+const char *gw_http_request_method(GwHttpRequest *self);
+const char *gw_http_request_path(GwHttpRequest *self);
 
 /* Parts of the request; borrowed, NULL where absent. */
 const char *gw_http_request_param(GwHttpRequest *self, const char *name);
@@ -52,6 +80,9 @@ JsonObject *gw_http_request_json(GwHttpRequest *self, GError **error);
 
 /* A header of the answer; before the answer is given. */
 void gw_http_set_header(GwHttpRequest *self, const char *name, const char *value);
+
+/* The status of a work's answer, 200 unless set; in a work only. */
+void gw_http_set_status(GwHttpRequest *self, unsigned status);
 
 /* An answer, once a request. `body` is taken. */
 void gw_http_reply(GwHttpRequest *self, unsigned status, JsonObject *body);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What there is and how it is now: hosts and VMs, their homes (kept in the store) and their state as the
+ * agents last told (kept in memory). Thread-safe: what is returned is the caller's, or a reference.
+ *
+ * A host link (host-link.h) for each host writes; API, motions and checks read. */
+#pragma once
+
+#include "authority.h"
+#include "event-hub.h"
+#include "facts.h"
+#include "host-client.h"
+#include "store.h"
+
+typedef struct GwInventory GwInventory;
+
+/* Reads the store. Store, hub, and authority are borrowed. */
+GwInventory *gw_inventory_new(GwStore *store, GwEventHub *hub, const GwAuthority *authority, GError **error);
+void gw_inventory_free(GwInventory *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwInventory, gw_inventory_free)
+
+/* -- Hosts. JSON as GET /v1/hosts of the center has it: the agent's facts and "state" ("up", "unreachable"),
+ * "in_maintenance", "cluster", "address", "port", "load", "error". Unref it. */
+JsonObject *gw_inventory_host_json(GwInventory *self, const char *host, GError **error);
+JsonArray *gw_inventory_hosts_json(GwInventory *self);
+char **gw_inventory_host_names(GwInventory *self);
+GwHostFacts *gw_inventory_host_facts(GwInventory *self, const char *host, GError **error); /* the caller's */
+bool gw_inventory_add_host(GwInventory *self, const GwHostRecord *host, GError **error);
+bool gw_inventory_remove_host(GwInventory *self, const char *host,
+                              GError **error); /* GW_ERROR_WRONG_STATE while VMs have it as their home */
+bool gw_inventory_set_maintenance(GwInventory *self, const char *host, bool in_maintenance, GError **error);
+/* A client for the host's agent, for the calling thread. */
+GwHostClient *gw_inventory_client(GwInventory *self, const char *host, unsigned timeout_s, GError **error);
+
+/* -- VMs. JSON as GET /v1/vms of the center has it: "name", "uuid", "host" (home), "state" ("unknown" while
+ * its host cannot be reached), "vcpus", "memory_mib", "status" (the supervisor's, or null), "task" (open one,
+ * or null). */
+JsonObject *gw_inventory_vm_json(GwInventory *self, const char *vm, GError **error);
+JsonArray *gw_inventory_vms_json(GwInventory *self);
+bool gw_inventory_add_vm(GwInventory *self, const GwVmRecord *vm, GError **error);
+bool gw_inventory_remove_vm(GwInventory *self, const char *vm, GError **error);
+char *gw_inventory_vm_home(GwInventory *self, const char *vm, GError **error); /* owned */
+char *
+gw_inventory_vm_config(GwInventory *self, const char *vm, GError **error); /* canonical document, owned */
+/* Both ends' last word of a VM: the agent's status at that host, NULL if it has none; unref it. */
+JsonObject *gw_inventory_vm_status_at(GwInventory *self, const char *vm, const char *host);
+/* The home changed with a motion: told to the inventory after the store knows. */
+void gw_inventory_vm_moved(GwInventory *self, const char *vm, const char *host);
+
+/* -- Written by host links */
+void gw_inventory_host_up(GwInventory *self, const char *host, JsonObject *facts, JsonArray *vms);
+void gw_inventory_host_lost(GwInventory *self, const char *host, const char *why);
+void gw_inventory_host_event(GwInventory *self, const char *host, const char *type, JsonObject *data);

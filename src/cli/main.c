@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* godwit */
+#include "version.h"
+
+#include <stdio.h>
+
+int
+main(void)
+{
+    printf("godwit %s\n", GW_VERSION);
+    return 0;
+}
