@@ -204,6 +204,13 @@ handle_motion_begin(GwHttpRequest *request, void *user_data)
 }
 
 static void
+handle_motion_check(GwHttpRequest *request, void *user_data)
+{
+    GwVmApi *self = user_data;
+    gw_vm_submit(self->vm, GW_VM_OP_MOTION_CHECK, NULL, answer_done, gw_http_request_ref(request));
+}
+
+static void
 handle_motion_show(GwHttpRequest *request, void *user_data)
 {
     GwVmApi *self = user_data;
@@ -362,6 +369,7 @@ gw_vm_api_new(GwHttpServer *server, GwEventLog *events, GwVmApiRemoved removed, 
         {"POST", "/v1/motion", handle_motion_begin},
         {"GET", "/v1/motion", handle_motion_show},
         {"DELETE", "/v1/motion", handle_motion_cancel},
+        {"GET", "/v1/motion/check", handle_motion_check},
         {"POST", "/v1/motion/resolve", handle_motion_resolve},
         {"DELETE", "/v1/vm", handle_remove},
     };

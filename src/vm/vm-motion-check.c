@@ -3,12 +3,13 @@
 #include "motion-check.h"
 #include "vm-motion.h"
 
-bool
-gw_vm_motion_check(GwVm *self, bool *ret_may_punch, GError **error)
+/* NULL only if QEMU or /proc could not be asked. */
+static GArray *
+find(GwVm *self, bool *ret_may_punch, GError **error)
 {
     g_auto(GwQemuFacts) qemu = {0};
     if (!gw_qemu_facts(self->qemu, &qemu, error))
-        return false;
+        return NULL;
     g_auto(GwMotionFacts) facts = {
         .config = self->config,
         .accel = self->accel.accel,
@@ -17,13 +18,33 @@ gw_vm_motion_check(GwVm *self, bool *ret_may_punch, GError **error)
     };
     if (!gw_motion_facts_gather(&facts, self->image, gw_qemu_process(self->qemu)->pid,
                                 gw_qemu_uffd(self->qemu), error))
+        return NULL;
+    *ret_may_punch = *qemu.balloons != NULL;
+    return gw_motion_check(&facts);
+}
+
+bool
+gw_vm_motion_check(GwVm *self, bool *ret_may_punch, GError **error)
+{
+    g_autoptr(GArray) findings = find(self, ret_may_punch, error);
+    if (!findings)
         return false;
-    g_autoptr(GArray) findings = gw_motion_check(&facts);
     for (guint i = 0; i < findings->len; i++) {
         const GwMotionFinding *finding = &g_array_index(findings, GwMotionFinding, i);
         if (finding->severity == GW_MOTION_WARNING)
             g_warning("motion: %s (%s)", finding->text, finding->id);
     }
-    *ret_may_punch = *qemu.balloons != NULL;
     return gw_motion_check_verdict(findings, error);
+}
+
+JsonObject *
+gw_vm_motion_findings(GwVm *self, GError **error)
+{
+    bool may_punch;
+    g_autoptr(GArray) findings = find(self, &may_punch, error);
+    if (!findings)
+        return NULL;
+    JsonObject *result = json_object_new();
+    json_object_set_array_member(result, "findings", gw_motion_findings_to_json(findings));
+    return result;
 }

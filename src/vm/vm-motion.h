@@ -13,6 +13,9 @@ JsonObject *gw_vm_motion_begin(GwVm *self, JsonObject *request, GError **error);
  * every reason and its repair if not. `ret_may_punch`: see GwSourceOptions. */
 bool gw_vm_motion_check(GwVm *self, bool *ret_may_punch, GError **error);
 
+/* Worker. The same findings for who asks before: {"findings": [{"id", "severity", "text", "repair"}, …]}. */
+JsonObject *gw_vm_motion_findings(GwVm *self, GError **error);
+
 /* Worker. The engine has decided: the state follows, QEMU is ended where the guest does not run. */
 void gw_vm_motion_conclude(GwVm *self);
 

@@ -483,6 +483,7 @@ run_simple_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
         return true;
     case GW_VM_OP_TRACE_SCAN:
     case GW_VM_OP_MOTION:
+    case GW_VM_OP_MOTION_CHECK:
     case GW_VM_N_OPS:
         break;
     }
@@ -494,8 +495,10 @@ run_simple_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
 static bool
 refuse_during_motion(GwVm *self, GwVmOp op, GError **error)
 {
-    static const GwVmOp refused[] = {GW_VM_OP_START, GW_VM_OP_PAUSE,     GW_VM_OP_RESUME,
-                                     GW_VM_OP_RESET, GW_VM_OP_TRACE_ARM, GW_VM_OP_TRACE_SCAN};
+    static const GwVmOp refused[] = {
+        GW_VM_OP_START,     GW_VM_OP_PAUSE,      GW_VM_OP_RESUME,       GW_VM_OP_RESET,
+        GW_VM_OP_TRACE_ARM, GW_VM_OP_TRACE_SCAN, GW_VM_OP_MOTION_CHECK,
+    };
     if (!gw_vm_motion_is_active(self) && gw_vm_state(self) != GW_VM_INCOMING)
         return false;
     for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
@@ -516,6 +519,8 @@ gw_vm_run_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
         return NULL;
     if (op == GW_VM_OP_MOTION)
         return gw_vm_motion_begin(self, arguments, error);
+    if (op == GW_VM_OP_MOTION_CHECK)
+        return require_qemu(self, "move", error) ? gw_vm_motion_findings(self, error) : NULL;
     if (op == GW_VM_OP_TRACE_SCAN)
         return op_trace_scan(self, arguments, error);
     if (!run_simple_op(self, op, arguments, error))

@@ -42,6 +42,7 @@ typedef enum {
     GW_VM_OP_TRACE_SCAN, /* "limit": the most runs to list (default 65,536) */
     GW_VM_OP_TRACE_DISARM,
     GW_VM_OP_MOTION,       /* begins to send or to receive: what POST /v1/motion says */
+    GW_VM_OP_MOTION_CHECK, /* what "send" would find: {"findings": […]} */
     GW_VM_OP_MOTION_ENDED, /* our own: it has been decided where the guest runs */
     GW_VM_OP_SETTLE,       /* nothing: answers when all that was under way or waited is done */
     GW_VM_N_OPS,
