@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the engine asks of the supervisor: journal, network, log. In the motion's thread. */
+#include "hold.h"
 #include "vm-motion-internal.h"
 
 #include <string.h>
-#include <unistd.h>
-
-#define HOLD_LIMIT_US (60 * G_TIME_SPAN_SECOND)
 
 static bool
 on_journal(GwHandoverAction what, void *user_data, GError **error)
@@ -60,8 +58,6 @@ on_refused(const char *who, const char *why, void *user_data)
     gw_event_log_publish(self->vm->events, "motion.refused", data, 0);
 }
 
-/* For tests of what happens when something dies at a certain step: GODWIT_MOTION_HOLD names the step, and the
- * motion stands still there while the file GODWIT_MOTION_HOLD_FILE exists. */
 static void
 on_hold(const char *step, void *user_data)
 {
@@ -69,15 +65,7 @@ on_hold(const char *step, void *user_data)
     JsonObject *data = json_object_new();
     json_object_set_string_member(data, "step", step);
     gw_event_log_publish(self->vm->events, "motion.step", data, 0);
-    const char *wanted = g_getenv("GODWIT_MOTION_HOLD"), *file = g_getenv("GODWIT_MOTION_HOLD_FILE");
-    if (!wanted || !file || strcmp(wanted, step) != 0)
-        return;
-    gint64 until_us = g_get_monotonic_time() + HOLD_LIMIT_US;
-    g_autofree char *reached = g_strconcat(file, ".reached", NULL);
-    g_file_set_contents(reached, step, -1, NULL);
-    while (access(file, F_OK) == 0 && g_get_monotonic_time() < until_us)
-        g_usleep(1000);
-    unlink(reached);
+    gw_hold("GODWIT_MOTION", step, NULL, NULL);
 }
 
 void
