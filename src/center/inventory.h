@@ -5,6 +5,7 @@
  * A host link (host-link.h) for each host writes; API, motions and checks read. */
 #pragma once
 
+#include "admit.h"
 #include "authority.h"
 #include "event-hub.h"
 #include "facts.h"
@@ -45,6 +46,44 @@ gw_inventory_vm_config(GwInventory *self, const char *vm, GError **error); /* ca
 JsonObject *gw_inventory_vm_status_at(GwInventory *self, const char *vm, const char *host);
 /* The home changed with a motion: told to the inventory after the store knows. */
 void gw_inventory_vm_moved(GwInventory *self, const char *vm, const char *host);
+
+/* What is wrong with where it is; told as an event when it changes, and orders are refused meanwhile. */
+typedef enum {
+    GW_VM_TROUBLE_NONE,
+    GW_VM_TROUBLE_UNSURE,    /* a host that is not its home runs it, and its home cannot be asked */
+    GW_VM_TROUBLE_DUPLICATE, /* two hosts say that they run it */
+} GwVmTrouble;
+void gw_inventory_set_trouble(GwInventory *self, const char *vm, GwVmTrouble trouble, const char *host);
+GwVmTrouble gw_inventory_trouble(GwInventory *self, const char *vm);
+
+/* Who wants to know of changes: called in the thread that made the change, without any lock. `vm` is NULL
+ * where the change is the host's. Removing waits for calls that are under way. */
+typedef enum {
+    GW_CHANGE_HOST_ADDED,
+    GW_CHANGE_HOST_REMOVED,
+    GW_CHANGE_HOST_UP, /* with its VMs */
+    GW_CHANGE_HOST_LOST,
+    GW_CHANGE_HOST_ROOM, /* facts, or maintenance */
+    GW_CHANGE_VM,        /* a host says something else of it than before, or its home changed */
+    GW_CHANGE_MOTION,    /* an event of the engine */
+    GW_CHANGE_TASK_ENDED,
+} GwInventoryChange;
+typedef void (*GwInventoryWatcher)(GwInventoryChange what, const char *host, const char *vm, void *user_data);
+void gw_inventory_watch(GwInventory *self, GwInventoryWatcher watcher, void *user_data);
+void gw_inventory_unwatch(GwInventory *self, GwInventoryWatcher watcher, void *user_data);
+void gw_inventory_note(GwInventory *self, GwInventoryChange what, const char *host, const char *vm);
+
+/* What admission looks at: memory that is free and vCPUs that run there. False: no such host, or not up. */
+bool gw_inventory_host_room(GwInventory *self, const char *host, GwHostRoom *ret_room);
+
+/* Every VM that any host speaks of, and those that none does: an array of GwVmSighting, for reconciliation.
+ */
+typedef struct {
+    char *vm, *host; /* where it was seen */
+    char *home;      /* NULL: the inventory does not have it */
+    char *state;     /* as the host says */
+} GwVmSighting;
+GArray *gw_inventory_sightings(GwInventory *self);
 
 /* -- Written by host links */
 void gw_inventory_host_up(GwInventory *self, const char *host, JsonObject *facts, JsonArray *vms);

@@ -48,3 +48,14 @@ gw_tasks_set_client_gap(GwTasks *self, const char *id, double gap_ms, const char
 
 /* The open task of a VM: its id (owned), NULL if none. */
 char *gw_tasks_of_vm(GwTasks *self, const char *vm);
+
+/* The parts that a task's users need, too; borrowed. */
+GwInventory *gw_tasks_inventory(GwTasks *self);
+
+/* Keeps motions of a VM from beginning while something else is done to it. GW_ERROR_WRONG_STATE while one is
+ * open ("running" ones only with `may_wait_in_queue`), or somebody else holds it. */
+bool gw_tasks_hold_vm(GwTasks *self, const char *vm, bool may_wait_in_queue, GError **error);
+void gw_tasks_release_vm(GwTasks *self, const char *vm);
+
+/* A running task has this host as its source or destination for the VM. */
+bool gw_tasks_moves(GwTasks *self, const char *vm, const char *host);
