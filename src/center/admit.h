@@ -19,12 +19,13 @@ typedef enum { GW_PRIORITY_NORMAL, GW_PRIORITY_HIGH } GwPriority;
 
 typedef struct {
     const char *id; /* the task's; borrowed like all here */
+    const char *vm; /* for people; NULL: they read the id */
     GwPriority priority;
     int64_t since_us;
     const char *source, *destination;
     uint64_t source_speed, destination_speed; /* of the slowest motion interface, bits/s; 0: not known */
     const char *const *datastores;            /* NULL-terminated */
-    uint64_t memory_bytes;
+    uint64_t memory_bytes; /* of one that is running: what has yet to come, so that it is counted once */
     unsigned vcpus;
 } GwMotionDemand;
 
@@ -47,5 +48,6 @@ typedef struct {
 } GwVerdict;
 
 /* For each of the waiting (an array of GwMotionDemand) one GwVerdict, best first; those that start are
- * counted with the running for those behind. `rooms`: of GwHostRoom, for high priority. */
+ * counted with the running for those behind. `rooms`: of GwHostRoom, for high priority. NULL is an empty
+ * array. Unref the result before `waiting`, of which it borrows. */
 GArray *gw_admit(const GArray *running, const GArray *waiting, const GArray *rooms);

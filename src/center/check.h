@@ -24,10 +24,15 @@ GArray *gw_check_motion(const GwCheckInput *input);
  * an id that may not be overridden, or that does not exist, is GW_ERROR_INVALID_ARGUMENT. */
 bool gw_check_verdict(const GArray *findings, const char *const *overrides, GError **error);
 
-/* Which interface sends to which: those of one network with each other; one that has no partner in its
- * network with all of the same family at the other end. An array of GwPath in which nothing is measured yet.
+/* The same, and the text says which VM and which hosts: "2 checks failed for web1 from host1 to host2:". */
+bool gw_check_motion_verdict(const GwCheckInput *input, const GArray *findings, GError **error);
+
+/* Which interface sends to which (those that are up and have an address): those of one network with each
+ * other; one that has no partner in its network with all of the same family at the other end. An array of
+ * GwPath in which nothing is measured yet.
  */
 GArray *gw_check_pair_interfaces(const GwHostFacts *source, const GwHostFacts *destination);
 
-/* Of probed ways, those that a motion's streams use: each interface of either end at most once. */
+/* Of probed ways, those that a motion's streams use: of all sets in which each interface of either end stands
+ * at most once the one with the greatest bandwidth; only ways that connect. */
 GArray *gw_check_choose_paths(const GArray *paths);

@@ -3,6 +3,7 @@
  * agents' JSON (docs/godwit-host-api.md) once, so that what decides sees structs. Pure; owned lists. */
 #pragma once
 
+#include "findings.h"
 #include "vm-config.h"
 
 #include <glib.h>
@@ -57,33 +58,14 @@ typedef struct {
     GArray *problems;    /* of GwFinding: what check-host found missing on it */
 } GwHostFacts;
 
-typedef enum {
-    GW_SEVERITY_WARNING,
-    GW_SEVERITY_ERROR,
-} GwSeverity;
-
-typedef enum {
-    GW_OVERRIDE_REFUSED, /* would lose data, or cannot work: nobody may override it */
-    GW_OVERRIDE_ALLOWED,
-    GW_OVERRIDE_APPLIED, /* and somebody did */
-} GwOverride;
-
-typedef struct {
-    char *id;
-    GwSeverity severity;
-    char *text;
-    char *source, *destination; /* evidence; NULL: none */
-    char *repair;               /* NULL: nothing can be done */
-    GwOverride override;
-} GwFinding;
-
 typedef struct {
     char *name, *uuid;
     char *state; /* as its supervisor says; "off" without one */
     GwVmConfig *config;
-    GwAccel accel;      /* as it runs */
+    GwAccel accel;      /* as it runs; as configured if it does not */
     char *qemu_version; /* as it runs */
     char *activity;     /* a job that forbids motions, such as "a motion to host2"; NULL: none */
+    char *duplicate_at; /* another host that says it has this VM too; NULL: none; the reader leaves it so */
     uint64_t memory_resident_bytes;
     GArray *findings; /* of GwFinding: the supervisor's own checks of what the engine cannot see */
 } GwVmFacts;
@@ -97,8 +79,16 @@ typedef struct {
     uint64_t rtt_us, bits_per_s; /* 0: not measured */
 } GwPath;
 
+/* More of them are no host's; the ways between two hosts grow with the square. */
+#define GW_FACTS_MAX_INTERFACES 64
+
 /* Readers of JSON: what is missing or of another type reads as absent, so that an older or newer agent can be
- * talked to. NULL only if it is no description of such a thing at all (no name). */
+ * talked to. NULL only if it is no description of such a thing at all (no name; a configuration that is
+ * none). No list in the result is NULL.
+ *
+ * `host` is what GET /v1/host of its agent answered: it is reachable then, and not in maintenance, until who
+ * knows better says otherwise. `config` is a VM's canonical configuration and `status` the agent's word of
+ * it, NULL if no host has one; the supervisor's findings are for the caller to fill in. */
 GwHostFacts *gw_host_facts_from_json(JsonObject *host, GError **error);
 GwVmFacts *gw_vm_facts_from_json(JsonObject *config, JsonObject *status, GError **error);
 void gw_host_facts_free(GwHostFacts *self);
@@ -106,9 +96,6 @@ void gw_vm_facts_free(GwVmFacts *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHostFacts, gw_host_facts_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwVmFacts, gw_vm_facts_free)
 
-GArray *gw_findings_new(void); /* of GwFinding, which it owns */
-GArray *gw_findings_from_json(JsonArray *array);
-JsonArray *gw_findings_to_json(const GArray *findings);
-
 GArray *gw_paths_new(void);                   /* of GwPath, which it owns */
 GArray *gw_paths_from_json(JsonArray *array); /* as POST /v1/probe of an agent answers */
+JsonArray *gw_paths_to_json(const GArray *paths);

@@ -21,3 +21,20 @@ GwCpuNesting gw_cpu_model_nesting(const char *cpu_model, GwAccel accel);
 
 /* Whether the model means another CPU on another host, or with another QEMU: "host" and "max". */
 bool gw_cpu_model_is_host_dependent(const char *cpu_model);
+
+/* The model's own name: "Skylake-Server-v4" of "Skylake-Server-v4,-pku". */
+char *gw_cpu_model_name(const char *cpu_model);
+
+/* The features that it says are on, each once, in QEMU's spelling ("sse4-1" is "sse4.1" and "sse4_1" too:
+ * compare with gw_cpu_feature_equal()). What is no feature ("level=13") is not among them. */
+char **gw_cpu_model_features_on(const char *cpu_model);
+
+/* Whether it says that the feature is off. */
+bool gw_cpu_model_takes_off(const char *cpu_model, const char *feature);
+
+/* Whether the guest has the host's performance counters: under KVM, where the model says pmu, or is "host" or
+ * "max" and does not say otherwise. */
+bool gw_cpu_model_has_pmu(const char *cpu_model, GwAccel accel);
+
+/* Whether two names mean one feature: QEMU spells with "-", and takes "_"; old names have a dot. */
+bool gw_cpu_feature_equal(const char *a, const char *b);

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The table of checks, and what comes of them all. */
+#include "check-internal.h"
+#include "error.h"
+
+#include <string.h>
+
+#define ERROR   GW_SEVERITY_ERROR
+#define WARNING GW_SEVERITY_WARNING
+#define REFUSED GW_OVERRIDE_REFUSED
+#define ALLOWED GW_OVERRIDE_ALLOWED
+#define ANY     GW_CHECK_NEEDS_NOTHING
+#define SOURCE  GW_CHECK_NEEDS_SOURCE
+#define THERE   GW_CHECK_NEEDS_DESTINATION
+#define BOTH    GW_CHECK_NEEDS_BOTH
+#define PASSED(id, severity)                                                                                 \
+    {                                                                                                        \
+        id, severity, REFUSED, ANY, NULL, false                                                              \
+    }
+
+/* In the order in which a person would look: whether the hosts are there, the VM, the way between them, what
+ * the VM needs there, and what its supervisor says. */
+const GwCheckRule gw_check_rules[] = {
+    {"motion.host.same", ERROR, REFUSED, ANY, gw_check_host_same},
+    {"motion.host.unreachable", ERROR, REFUSED, ANY, gw_check_host_unreachable},
+    {"motion.host.maintenance", ERROR, ALLOWED, THERE, gw_check_host_maintenance},
+    {"motion.host.problem", ERROR, REFUSED, THERE, gw_check_host_problem},
+    {"motion.state", ERROR, REFUSED, ANY, gw_check_vm_state},
+    {"motion.activity", ERROR, REFUSED, ANY, gw_check_vm_activity},
+    {"motion.vm.duplicate", ERROR, REFUSED, ANY, gw_check_vm_duplicate},
+    {"motion.interface.missing", ERROR, REFUSED, ANY, gw_check_interface_missing},
+    {"motion.interface.family", ERROR, REFUSED, BOTH, gw_check_interface_family},
+    {"motion.path.none", ERROR, REFUSED, BOTH, gw_check_path_none},
+    {"motion.path.unreachable", ERROR, ALLOWED, BOTH, gw_check_path_unreachable},
+    {"motion.path.slow", WARNING, REFUSED, BOTH, gw_check_path_slow},
+    {"motion.network.missing", ERROR, REFUSED, THERE, gw_check_network_missing},
+    {"motion.network.internal", ERROR, ALLOWED, ANY, gw_check_network_internal},
+    {"motion.datastore.missing", ERROR, REFUSED, THERE, gw_check_datastore_missing},
+    {"motion.datastore.unusable", ERROR, REFUSED, THERE, gw_check_datastore_unusable},
+    {"motion.datastore.read-only", ERROR, REFUSED, THERE, gw_check_datastore_read_only},
+    {"motion.datastore.different", ERROR, REFUSED, BOTH, gw_check_datastore_different},
+    {"motion.datastore.unverified", WARNING, REFUSED, BOTH, gw_check_datastore_unverified},
+    {"motion.cdrom.file", WARNING, REFUSED, BOTH, gw_check_cdrom_file, true},
+    {"motion.boot.file", WARNING, REFUSED, BOTH, gw_check_boot_file},
+    {"motion.accel.different", ERROR, REFUSED, THERE, gw_check_accel_different},
+    {"motion.cpu.model", ERROR, REFUSED, THERE, gw_check_cpu_model},
+    {"motion.cpu.features", ERROR, REFUSED, BOTH, gw_check_cpu_features},
+    {"motion.cpu.host-model", ERROR, REFUSED, BOTH, gw_check_cpu_host_model},
+    {"motion.cpu.host-dependent", WARNING, REFUSED, BOTH, gw_check_cpu_host_dependent, true},
+    {"motion.cpu.nested", ERROR, REFUSED, ANY, gw_check_cpu_nested},
+    {"motion.cpu.pmu", ERROR, ALLOWED, BOTH, gw_check_cpu_pmu},
+    {"motion.cpu.pinned", ERROR, ALLOWED, ANY, gw_check_cpu_pinned, true},
+    {"motion.cpu.pinned-missing", ERROR, REFUSED, THERE, gw_check_cpu_pinned_missing},
+    {"motion.cpu.room", WARNING, REFUSED, THERE, gw_check_cpu_room},
+    {"motion.memory.room", ERROR, REFUSED, THERE, gw_check_memory_room},
+    {"motion.qemu.machine", ERROR, REFUSED, THERE, gw_check_qemu_machine},
+    {"motion.qemu.older", ERROR, ALLOWED, THERE, gw_check_qemu_older},
+    /* What the supervisor alone can see (src/vm/motion-check.h): data would be lost. */
+    PASSED("motion.trace.unavailable", ERROR),
+    PASSED("motion.qemu.unasked", ERROR),
+    PASSED("motion.qemu.capability", ERROR),
+    PASSED("motion.qemu.blocked", ERROR),
+    PASSED("motion.disk.direct-io", ERROR),
+    PASSED("motion.disk.async-io", ERROR),
+    PASSED("motion.disk.unseen", ERROR),
+    PASSED("motion.device.unseen", ERROR),
+    PASSED("motion.memory.foreign-mapping", ERROR),
+    PASSED("motion.memory.foreign-reader", WARNING),
+    PASSED("motion.memory.unseen", WARNING),
+    PASSED("motion.memory.second-mapping", ERROR),
+    PASSED("motion.memory.not-mapped", ERROR),
+    PASSED("motion.memory.devices", ERROR),
+    PASSED("motion.memory.confidential", ERROR),
+    PASSED("motion.memory.balloon", WARNING),
+    PASSED("motion.memory.huge-pages", WARNING),
+    {NULL},
+};
+
+const GwCheckRule *
+gw_check_find_rule(const char *id)
+{
+    for (const GwCheckRule *rule = gw_check_rules; rule->id; rule++)
+        if (strcmp(rule->id, id) == 0)
+            return rule;
+    return NULL;
+}
+
+/* --- for the checks ------------------------------------------------------------------------------------ */
+
+GwFinding *
+gw_check_add(GwCheckRun *run, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    GwFinding finding = {
+        .id = g_strdup(run->rule->id),
+        .severity = run->rule->severity,
+        .text = g_strdup_vprintf(format, values),
+        .override = run->rule->policy,
+    };
+    va_end(values);
+    g_array_append_val(run->findings, finding);
+    return &g_array_index(run->findings, GwFinding, run->findings->len - 1);
+}
+
+char *
+gw_check_config_repair(const GwCheckRun *run, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    g_autofree char *change = g_strdup_vprintf(format, values);
+    va_end(values);
+    const char *vm = run->vm->name;
+    return g_strdup_printf("%s in the VM's configuration: 'godwit vm stop %s', 'godwit vm rm %s' (its disks "
+                           "stay), 'godwit vm create' with the changed file",
+                           change, vm, vm);
+}
+
+char *
+gw_check_host_repair(const GwHostFacts *host, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    g_autofree char *change = g_strdup_vprintf(format, values);
+    va_end(values);
+    return g_strdup_printf("on %s, in /etc/godwit/host.conf, %s; then 'godwit-host reload'", host->name,
+                           change);
+}
+
+/* Lower case, blanks gone; owned. */
+static char *
+fold_name(const char *name)
+{
+    g_autofree char *lower = g_utf8_casefold(name, -1);
+    GString *folded = g_string_new(NULL);
+    for (const char *at = lower; *at; at = g_utf8_next_char(at))
+        if (!g_unichar_isspace(g_utf8_get_char(at)))
+            g_string_append_unichar(folded, g_utf8_get_char(at));
+    return g_string_free(folded, FALSE);
+}
+
+bool
+gw_check_names_are_near(const char *a, const char *b)
+{
+    g_autofree char *x = fold_name(a);
+    g_autofree char *y = fold_name(b);
+    return strcmp(x, y) == 0;
+}
+
+/* --- all of them --------------------------------------------------------------------------------------- */
+
+static GwCheckNeeds
+what_is_known(const GwCheckInput *input)
+{
+    bool elsewhere = strcmp(input->source->name, input->destination->name) != 0;
+    return (input->source->is_reachable ? GW_CHECK_NEEDS_SOURCE : 0) |
+           (input->destination->is_reachable && elsewhere ? GW_CHECK_NEEDS_DESTINATION : 0);
+}
+
+static bool
+has_finding(const GArray *findings, guint n, const char *id)
+{
+    for (guint i = 0; i < n; i++)
+        if (strcmp(g_array_index(findings, GwFinding, i).id, id) == 0)
+            return true;
+    return false;
+}
+
+/* The supervisor's findings, but for what was found here too or is judged better with both ends in sight.
+ * It does not know of overrides: the table does, and what the table does not know nobody overrides. */
+static void
+merge_supervisors(GArray *findings, const GwVmFacts *vm)
+{
+    guint n_own = findings->len;
+    for (guint i = 0; vm->findings && i < vm->findings->len; i++) {
+        GwFinding finding = g_array_index(vm->findings, GwFinding, i); /* borrows its strings */
+        const GwCheckRule *rule = gw_check_find_rule(finding.id);
+        if ((rule && rule->supersedes) || has_finding(findings, n_own, finding.id))
+            continue;
+        finding.override = rule ? rule->policy : GW_OVERRIDE_REFUSED;
+        gw_findings_append(findings, &finding);
+    }
+}
+
+static void
+apply_overrides(GArray *findings, const char *const *overrides)
+{
+    for (guint i = 0; overrides && i < findings->len; i++) {
+        GwFinding *finding = &g_array_index(findings, GwFinding, i);
+        if (finding->severity != GW_SEVERITY_ERROR || finding->override != GW_OVERRIDE_ALLOWED ||
+            !g_strv_contains(overrides, finding->id))
+            continue;
+        finding->severity = GW_SEVERITY_WARNING;
+        finding->override = GW_OVERRIDE_APPLIED;
+    }
+}
+
+/* Errors before warnings; g_array_sort() keeps the order of equal ones, which is the table's. */
+static int
+compare_findings(const void *a, const void *b)
+{
+    return (int)((const GwFinding *)b)->severity - (int)((const GwFinding *)a)->severity;
+}
+
+GArray *
+gw_check_motion(const GwCheckInput *input)
+{
+    GwCheckNeeds known = what_is_known(input);
+    GwCheckRun run = {
+        .vm = input->vm,
+        .source = input->source,
+        .destination = input->destination,
+        .paths = input->paths,
+        .findings = gw_findings_new(),
+    };
+    for (run.rule = gw_check_rules; run.rule->id; run.rule++)
+        if (run.rule->check && (run.rule->needs & ~known) == 0)
+            run.rule->check(&run);
+    merge_supervisors(run.findings, input->vm);
+    apply_overrides(run.findings, input->overrides);
+    g_array_sort(run.findings, compare_findings);
+    return run.findings;
+}
+
+static bool
+may_override(const char *id, GError **error)
+{
+    const GwCheckRule *rule = gw_check_find_rule(id);
+    if (rule && rule->policy == GW_OVERRIDE_ALLOWED)
+        return true;
+    const char *why = !rule                     ? "no check is called so"
+                      : rule->severity == ERROR ? "the motion would lose data, or cannot work"
+                                                : "it is a warning, which stops nothing";
+    g_set_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT, "'%s' cannot be overridden: %s", id, why);
+    return false;
+}
+
+/* A line for each error; NULL if there is none. */
+static char *
+list_errors(const GArray *findings, guint *ret_n)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    guint n = 0;
+    for (guint i = 0; i < findings->len; i++) {
+        const GwFinding *finding = &g_array_index(findings, GwFinding, i);
+        if (finding->severity != GW_SEVERITY_ERROR)
+            continue;
+        n++;
+        g_string_append_printf(text, "\n  %s: %s", finding->id, finding->text);
+        if (finding->repair)
+            g_string_append_printf(text, "\n    to mend it: %s", finding->repair);
+        if (finding->override == GW_OVERRIDE_ALLOWED)
+            g_string_append_printf(text, "\n    or override it, by the name '%s'", finding->id);
+    }
+    *ret_n = n;
+    return n ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
+}
+
+static bool
+verdict(const GArray *findings, const char *const *overrides, const char *subject, GError **error)
+{
+    for (guint i = 0; overrides && overrides[i]; i++)
+        if (!may_override(overrides[i], error))
+            return false;
+    guint n = 0;
+    g_autofree char *errors = list_errors(findings, &n);
+    if (errors)
+        g_set_error(error, GW_ERROR, GW_ERROR_CHECK_FAILED, "%u check%s failed%s:%s", n, n == 1 ? "" : "s",
+                    subject, errors);
+    return errors == NULL;
+}
+
+bool
+gw_check_verdict(const GArray *findings, const char *const *overrides, GError **error)
+{
+    return verdict(findings, overrides, "", error);
+}
+
+bool
+gw_check_motion_verdict(const GwCheckInput *input, const GArray *findings, GError **error)
+{
+    g_autofree char *subject = g_strdup_printf(" for %s from %s to %s", input->vm->name, input->source->name,
+                                               input->destination->name);
+    return verdict(findings, input->overrides, subject, error);
+}
