@@ -5,7 +5,7 @@
 #include <glib.h>
 #include <json-glib/json-glib.h>
 
-#define GW_PROBE_MAX_LISTENERS 16 /* at once, on this host */
+#define GW_PROBE_MAX_LISTENERS 64 /* at once, on this host */
 #define GW_PROBE_MAX_PATHS     64 /* of one request */
 
 typedef struct GwProbeDoor GwProbeDoor;
@@ -16,9 +16,9 @@ GwProbeDoor *gw_probe_door_new(void);
 void gw_probe_door_free(GwProbeDoor *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwProbeDoor, gw_probe_door_free)
 
-/* POST /v1/probe/listen: opens a port at each address of the request, for thirty seconds. Does not block. The
- * answer is the caller's. GW_ERROR_NOT_FOUND: an address is not this host's; GW_ERROR_BUSY: too many listen.
- */
+/* POST /v1/probe/listen: opens a port at each address of the request, for thirty seconds; less, once it has
+ * been used. Does not block. The answer is the caller's. GW_ERROR_NOT_FOUND: an address is not this host's;
+ * GW_ERROR_BUSY: too many ports are open. */
 JsonObject *gw_probe_door_open(GwProbeDoor *self, JsonObject *request, GError **error);
 
 /* POST /v1/probe: measures each path of the request in turn. Blocks for some hundred milliseconds a path,
