@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who may do what: passwords (yescrypt, crypt(5)), sessions by bearer token, roles. Any thread. */
+/* Who may do what: passwords (yescrypt, crypt(5)), sessions by bearer token, roles. Any thread; but what
+ * hashes a password (new, first_start, add_user, set_password, login) takes tens of milliseconds, a login up
+ * to a second or two behind others: not in a main thread that has something else to do. */
 #pragma once
 
 #include "store.h"
