@@ -53,6 +53,19 @@ gw_error_code_from_name(const char *name)
 }
 
 static GwError
+code_of_tls(int code)
+{
+    switch (code) {
+    case G_TLS_ERROR_EOF:
+        return GW_ERROR_PEER_LOST;
+    case G_TLS_ERROR_NOT_TLS:
+        return GW_ERROR_PROTOCOL;
+    default: /* one end does not want the other */
+        return GW_ERROR_NOT_PERMITTED;
+    }
+}
+
+static GwError
 code_of(const GError *error)
 {
     if (error->domain == GW_ERROR)
@@ -69,11 +82,22 @@ code_of(const GError *error)
             return GW_ERROR_TIMED_OUT;
         case G_IO_ERROR_CONNECTION_REFUSED:
         case G_IO_ERROR_CONNECTION_CLOSED:
+        case G_IO_ERROR_HOST_UNREACHABLE:
+        case G_IO_ERROR_NETWORK_UNREACHABLE:
+        case G_IO_ERROR_HOST_NOT_FOUND:
+        case G_IO_ERROR_NOT_CONNECTED:
+        case G_IO_ERROR_PARTIAL_INPUT:
             return GW_ERROR_PEER_LOST;
+        case G_IO_ERROR_CANCELLED:
+            return GW_ERROR_CANCELLED;
         default:
             return GW_ERROR_IO;
         }
     }
+    if (error->domain == G_TLS_ERROR)
+        return code_of_tls(error->code);
+    if (error->domain == G_RESOLVER_ERROR)
+        return GW_ERROR_PEER_LOST;
     return error->domain == G_FILE_ERROR ? GW_ERROR_IO : GW_ERROR_FAILED;
 }
 

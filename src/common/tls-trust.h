@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whom a client trusts, as the database that GIO's TLS asks. Any thread. */
+#pragma once
+
+#include <gio/gio.h>
+
+/* Servers that the authority in the file vouches for under this name, however they are called in the URL. */
+GTlsDatabase *gw_tls_trust_new(const char *authority_path, const char *expected_name, GError **error);
+
+/* Servers whose chain holds the certificate with this fingerprint and is signed by it; NULL: every server. */
+GTlsDatabase *gw_tls_trust_new_pinned(const char *fingerprint);
+
+/* Why a server is not trusted, for people. */
+char *gw_tls_trust_explain(GTlsDatabase *self, GTlsCertificateFlags errors);
