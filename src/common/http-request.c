@@ -49,6 +49,8 @@ gw_http_request_new(SoupServerMessage *message, const char *path, GHashTable *qu
     self->params = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     self->body = soup_message_body_flatten(soup_server_message_get_request_body(message));
     self->bearer = get_bearer(message);
+    self->last_event_id = g_strdup(
+        soup_message_headers_get_one(soup_server_message_get_request_headers(message), "Last-Event-ID"));
     self->status = 200;
     GwHttpConnection *connection = gw_http_connection_of(message);
     self->address = g_strdup(connection ? gw_http_connection_address(connection) : "");
@@ -84,6 +86,7 @@ gw_http_request_unref(GwHttpRequest *self)
     g_free(self->peer_name);
     g_free(self->peer_role);
     gw_secret_free(self->bearer);
+    g_free(self->last_event_id);
     g_clear_pointer(&self->query, g_hash_table_unref);
     g_hash_table_unref(self->params);
     g_bytes_unref(self->body);
@@ -132,6 +135,18 @@ const char *
 gw_http_request_bearer(GwHttpRequest *self)
 {
     return self->bearer;
+}
+
+const char *
+gw_http_request_last_event_id(GwHttpRequest *self)
+{
+    return self->last_event_id;
+}
+
+bool
+gw_http_request_is_gone(GwHttpRequest *self)
+{
+    return self->finished;
 }
 
 const char *

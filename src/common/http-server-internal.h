@@ -13,6 +13,7 @@ struct GwHttpRequest {
     char *method, *path;
     char *address, *peer_name, *peer_role; /* the last two NULL without a certificate */
     char *bearer;                          /* a secret; may be NULL */
+    char *last_event_id;                   /* may be NULL */
     bool is_local;
     GHashTable *query;  /* ref, may be NULL */
     GHashTable *params; /* owned */

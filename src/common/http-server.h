@@ -66,6 +66,7 @@ const char *gw_http_request_address(GwHttpRequest *self);
 const char *gw_http_request_peer_name(GwHttpRequest *self);
 const char *gw_http_request_peer_role(GwHttpRequest *self);
 const char *gw_http_request_bearer(GwHttpRequest *self);
+const char *gw_http_request_last_event_id(GwHttpRequest *self); /* where a reader of events goes on */
 const char *gw_http_request_method(GwHttpRequest *self);
 const char *gw_http_request_path(GwHttpRequest *self);
 
@@ -93,6 +94,9 @@ void gw_http_reply_bytes(GwHttpRequest *self, unsigned status, const char *conte
 GwHttpRequest *gw_http_request_ref(GwHttpRequest *self);
 void gw_http_request_unref(GwHttpRequest *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHttpRequest, gw_http_request_unref)
+
+/* The client has left: nothing that begins now would reach it, or be told of it. In the server's thread. */
+bool gw_http_request_is_gone(GwHttpRequest *self);
 
 /* Turns the answer into a stream that stays open; take a reference for as long as you send. */
 void gw_http_stream_begin(GwHttpRequest *self, const char *content_type, GwHttpStreamClosed closed,
