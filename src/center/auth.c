@@ -266,29 +266,52 @@ gw_auth_check(GwAuth *self, const char *token, char **ret_user, GwRole *ret_role
 /* -- Join tokens */
 
 char *
-gw_auth_new_join_token(GwAuth *self, const char *authority_fingerprint, const char *created_by,
-                       unsigned valid_s, int64_t *ret_expires_us, GError **error)
+gw_auth_new_join_token_for(GwAuth *self, const char *authority_fingerprint, const char *host,
+                           const char *created_by, unsigned valid_s, int64_t *ret_expires_us, GError **error)
 {
     char *secret = gw_secret_new_hex(), *token = NULL;
     g_autofree char *hash = gw_secret_hash(secret);
     *ret_expires_us = self->clock() + (int64_t)valid_s * G_USEC_PER_SEC;
-    if (gw_store_add_join_token(self->store, hash, created_by, *ret_expires_us, error))
+    if (gw_store_add_join_token_for(self->store, hash, host, created_by, *ret_expires_us, error))
         token = g_strconcat(secret, ".", authority_fingerprint, NULL);
     gw_secret_free(secret);
     return token;
 }
 
-bool
-gw_auth_use_join_token(GwAuth *self, const char *token, const char *host, GError **error)
+char *
+gw_auth_new_join_token(GwAuth *self, const char *authority_fingerprint, const char *created_by,
+                       unsigned valid_s, int64_t *ret_expires_us, GError **error)
+{
+    return gw_auth_new_join_token_for(self, authority_fingerprint, NULL, created_by, valid_s, ret_expires_us,
+                                      error);
+}
+
+/* NULL: no token of ours. */
+static char *
+hash_of_join_token(const char *token, GError **error)
 {
     size_t length = token ? strcspn(token, ".") : 0; /* with its fingerprint or without it */
     if (length != SECRET_LENGTH) {
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED,
                     "this is no join token: ask an administrator for one");
-        return false;
+        return NULL;
     }
     char *secret = g_strndup(token, length);
-    g_autofree char *hash = gw_secret_hash(secret);
+    char *hash = gw_secret_hash(secret);
     gw_secret_free(secret);
-    return gw_store_use_join_token(self->store, hash, host, self->clock(), error);
+    return hash;
+}
+
+bool
+gw_auth_join_token_host(GwAuth *self, const char *token, char **ret_host, GError **error)
+{
+    g_autofree char *hash = hash_of_join_token(token, error);
+    return hash && gw_store_join_token_host(self->store, hash, ret_host, error);
+}
+
+bool
+gw_auth_use_join_token(GwAuth *self, const char *token, const char *host, GError **error)
+{
+    g_autofree char *hash = hash_of_join_token(token, error);
+    return hash && gw_store_use_join_token(self->store, hash, host, self->clock(), error);
 }

@@ -36,4 +36,10 @@ bool gw_auth_check(GwAuth *self, const char *token, char **ret_user, GwRole *ret
 /* A one-time token for a host: "SECRET.FINGERPRINT" (gw_secret_free()). */
 char *gw_auth_new_join_token(GwAuth *self, const char *authority_fingerprint, const char *created_by,
                              unsigned valid_s, int64_t *ret_expires_us, GError **error);
+/* One that only a host of that name may use (NULL: any), and which may replace it. */
+char *
+gw_auth_new_join_token_for(GwAuth *self, const char *authority_fingerprint, const char *host,
+                           const char *created_by, unsigned valid_s, int64_t *ret_expires_us, GError **error);
+/* The host that a token is for; owned, NULL: for any. Says nothing of whether the token is valid. */
+bool gw_auth_join_token_host(GwAuth *self, const char *token, char **ret_host, GError **error);
 bool gw_auth_use_join_token(GwAuth *self, const char *token, const char *host, GError **error);

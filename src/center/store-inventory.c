@@ -3,6 +3,8 @@
 #include "error.h"
 #include "store-internal.h"
 
+#include <string.h>
+
 /* -- Hosts */
 
 void
@@ -88,30 +90,57 @@ bool
 gw_store_add_join_token(GwStore *self, const char *hash, const char *created_by, int64_t expires_us,
                         GError **error)
 {
-    return gw_sql_run(self, error,
-                      "INSERT INTO join_tokens (hash, created_by, expires_us) VALUES ($1, $2, $3)", "ssi",
-                      hash, created_by, expires_us) >= 0;
+    return gw_store_add_join_token_for(self, hash, NULL, created_by, expires_us, error);
+}
+
+bool
+gw_store_add_join_token_for(GwStore *self, const char *hash, const char *for_host, const char *created_by,
+                            int64_t expires_us, GError **error)
+{
+    return gw_sql_run(
+               self, error,
+               "INSERT INTO join_tokens (hash, for_host, created_by, expires_us) VALUES ($1, $2, $3, $4)",
+               "sssi", hash, for_host, created_by, expires_us) >= 0;
+}
+
+static void
+read_name(GwSqlRow *row, void *value)
+{
+    *(char **)value = gw_sql_text(row, 0);
+}
+
+bool
+gw_store_join_token_host(GwStore *self, const char *hash, char **ret_host, GError **error)
+{
+    g_autofree char *host = NULL;
+    if (gw_sql_one(self, error, read_name, &host, "SELECT for_host FROM join_tokens WHERE hash = $1", "s",
+                   hash) < 0)
+        return false;
+    *ret_host = g_steal_pointer(&host);
+    return true;
 }
 
 typedef struct {
     int64_t expires_us;
-    char *used_by;
+    char *used_by, *for_host;
 } TokenState;
 
 static void
 read_token_state(GwSqlRow *row, void *record)
 {
-    *(TokenState *)record = (TokenState){.expires_us = gw_sql_int(row, 0), .used_by = gw_sql_text(row, 1)};
+    *(TokenState *)record = (TokenState){
+        .expires_us = gw_sql_int(row, 0), .used_by = gw_sql_text(row, 1), .for_host = gw_sql_text(row, 2)};
 }
 
 /* Why a token was not taken. */
 static void
-explain_token(GwStore *self, const char *hash, GError **error)
+explain_token(GwStore *self, const char *hash, const char *host, GError **error)
 {
     TokenState state = {0};
-    int found = gw_sql_one(self, error, read_token_state, &state,
-                           "SELECT expires_us, used_by FROM join_tokens WHERE hash = $1", "s", hash);
-    g_autofree char *used_by = state.used_by;
+    int found =
+        gw_sql_one(self, error, read_token_state, &state,
+                   "SELECT expires_us, used_by, for_host FROM join_tokens WHERE hash = $1", "s", hash);
+    g_autofree char *used_by = state.used_by, *for_host = state.for_host;
     if (found == 0)
         g_set_error(
             error, GW_ERROR, GW_ERROR_NOT_PERMITTED,
@@ -120,6 +149,9 @@ explain_token(GwStore *self, const char *hash, GError **error)
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED,
                     "the join token was used already, by host '%s'; ask an administrator for a new one",
                     used_by);
+    else if (found > 0 && for_host && strcmp(for_host, host) != 0)
+        g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED, "the join token is for host '%s', not for '%s'",
+                    for_host, host);
     else if (found > 0)
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED,
                     "the join token has expired; ask an administrator for a new one");
@@ -132,10 +164,11 @@ gw_store_use_join_token(GwStore *self, const char *hash, const char *host, int64
         return false;
     int n = gw_sql_run(self, error,
                        "UPDATE join_tokens SET used_us = $1, used_by = $2"
-                       " WHERE hash = $3 AND used_us IS NULL AND expires_us > $1",
+                       " WHERE hash = $3 AND used_us IS NULL AND expires_us > $1"
+                       " AND (for_host IS NULL OR for_host = $2)",
                        "iss", now_us, host, hash);
     if (n == 0)
-        explain_token(self, hash, error);
+        explain_token(self, hash, host, error);
     return gw_store_end(self, n > 0, error);
 }
 

@@ -2,6 +2,8 @@
 /* Events, of which the last are kept, and the audit log, of which everything is. */
 #include "store-internal.h"
 
+#include "error.h"
+
 #define DEFAULT_LIMIT 100
 #define EVENTS_KEPT   100000 /* about 30 MB, and a week of a busy cluster */
 #define PRUNE_EVERY   1000   /* events: removing one with each would cost as much as adding it */
@@ -122,6 +124,49 @@ gw_store_add_audit(GwStore *self, const GwAuditRecord *record, GError **error)
                       "issssssss", record->at_us, record->user, record->address ? record->address : "",
                       record->action, record->object, record->details, record->reason, record->result,
                       record->message) > 0;
+}
+
+bool
+gw_store_begin_audit(GwStore *self, const GwAuditRecord *record, int64_t *ret_id, GError **error)
+{
+    return gw_sql_one(self, error, gw_sql_read_int, ret_id,
+                      "INSERT INTO audit_open (at_us, user_name, address, action, object, details, reason)"
+                      " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+                      "issssss", record->at_us, record->user, record->address ? record->address : "",
+                      record->action, record->object, record->details, record->reason) > 0;
+}
+
+#define OPEN_COLUMNS "at_us, user_name, address, action, object, details, reason"
+
+bool
+gw_store_end_audit(GwStore *self, int64_t id, const char *result, const char *message, GError **error)
+{
+    if (!gw_store_begin(self, error))
+        return false;
+    int n = gw_sql_run(self, error,
+                       "INSERT INTO audit (" OPEN_COLUMNS ", result, message)"
+                       " SELECT " OPEN_COLUMNS ", CAST($1 AS TEXT), CAST($2 AS TEXT) FROM audit_open"
+                       " WHERE id = $3",
+                       "ssi", result, message, id);
+    bool ok = n > 0 && gw_sql_run(self, error, "DELETE FROM audit_open WHERE id = $1", "i", id) > 0;
+    if (n == 0)
+        g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND, "there is no open audit record %" G_GINT64_FORMAT,
+                    id);
+    return gw_store_end(self, ok, error);
+}
+
+bool
+gw_store_end_open_audits(GwStore *self, GError **error)
+{
+    if (!gw_store_begin(self, error))
+        return false;
+    bool ok = gw_sql_run(self, error,
+                         "INSERT INTO audit (" OPEN_COLUMNS ", result, message)"
+                         " SELECT " OPEN_COLUMNS ", 'unknown', 'the center ended while this was being done'"
+                         " FROM audit_open ORDER BY id",
+                         "") >= 0 &&
+              gw_sql_run(self, error, "DELETE FROM audit_open", "") >= 0;
+    return gw_store_end(self, ok, error);
 }
 
 GArray *

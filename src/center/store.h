@@ -37,6 +37,11 @@ GArray *gw_store_hosts(GwStore *self, GError **error); /* of GwHostRecord, by na
 /* One-time tokens with which hosts join; only their SHA-256 is kept. */
 bool gw_store_add_join_token(GwStore *self, const char *hash, const char *created_by, int64_t expires_us,
                              GError **error);
+/* One that only a host of that name may use (NULL: any). */
+bool gw_store_add_join_token_for(GwStore *self, const char *hash, const char *for_host,
+                                 const char *created_by, int64_t expires_us, GError **error);
+/* The host that a token is for, owned; NULL if for any, or if there is no such token. */
+bool gw_store_join_token_host(GwStore *self, const char *hash, char **ret_host, GError **error);
 /* Uses it up: GW_ERROR_NOT_PERMITTED if there is none such, if it was used or has expired (the text says
  * which). */
 bool
@@ -126,6 +131,12 @@ typedef struct {
     char *message;        /* of the error; NULL: none */
 } GwAuditRecord;
 bool gw_store_add_audit(GwStore *self, const GwAuditRecord *record, GError **error);
+/* Of what is about to be done: kept beside the log until its end is told, then it is a record of the log.
+ * `result` and `message` of the record are not read. */
+bool gw_store_begin_audit(GwStore *self, const GwAuditRecord *record, int64_t *ret_id, GError **error);
+bool gw_store_end_audit(GwStore *self, int64_t id, const char *result, const char *message, GError **error);
+/* At the start: what was being done when the last center ended gets into the log with the result "unknown". */
+bool gw_store_end_open_audits(GwStore *self, GError **error);
 GArray *gw_store_audit(GwStore *self, int64_t before_id, unsigned limit,
                        GError **error); /* newest first; before_id 0: from the newest */
 
