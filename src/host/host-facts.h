@@ -22,5 +22,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwFactGatherer, gw_fact_gatherer_free)
  * found out is one of "problems", so this does not fail. */
 JsonObject *gw_fact_gatherer_gather(GwFactGatherer *self, const GwHostConfig *config);
 
+/* Pure, of the text of /proc/cpuinfo; texts are the caller's, NULL where it does not say. */
+void gw_cpuinfo_parse(const char *text, char **ret_model, char **ret_vendor, unsigned *ret_count);
+
 /* Whether two such objects differ in more than free memory and disk space. */
 bool gw_host_facts_differ(JsonObject *a, JsonObject *b);
