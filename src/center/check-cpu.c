@@ -115,12 +115,22 @@ gw_check_cpu_model(GwCheckRun *run)
     g_autofree char *name = gw_cpu_model_name(run->vm->config->cpu_model);
     if (there->cpu_models->len == 0 || gw_cpu_model_is_host_dependent(name) || find_model(there, name))
         return;
-    GwFinding *finding = gw_check_add(run, "QEMU %s of %s does not know the CPU model '%s' (/cpu_model)",
-                                      there->qemu_version ? there->qemu_version : "", there->name, name);
-    finding->source = g_strdup(run->source->qemu_version);
-    finding->destination = g_strdup(there->qemu_version);
+    GwFinding *finding =
+        gw_check_add(run, "the QEMU of %s (%s) does not know the CPU model '%s' (/cpu_model)", there->name,
+                     gw_check_qemu_version(there), name);
+    finding->source = g_strdup_printf("QEMU %s", gw_check_qemu_version(run->source));
+    finding->destination = g_strdup_printf("QEMU %s", gw_check_qemu_version(there));
     finding->repair =
         g_strdup_printf("on %s, install the QEMU of %s, or a newer one", there->name, run->source->name);
+}
+
+/* Where a guest's features come from; owned. */
+static char *
+describe_cpu(const GwHostFacts *host)
+{
+    if (host->accel == GW_ACCEL_TCG)
+        return g_strdup_printf("emulated by QEMU %s", gw_check_qemu_version(host));
+    return g_strdup(host->cpu_model);
 }
 
 /* What the guest has of its model, and of what was added to it, and would not have there. */
@@ -158,8 +168,8 @@ gw_check_cpu_features(GwCheckRun *run)
                      "the guest's CPU ('%s', /cpu_model) has on %s what it would not have on "
                      "%s: %s",
                      cpu_model, run->source->name, run->destination->name, names);
-    finding->source = g_strdup(run->source->cpu_model);
-    finding->destination = g_strdup(run->destination->cpu_model);
+    finding->source = describe_cpu(run->source);
+    finding->destination = describe_cpu(run->destination);
     finding->repair = gw_check_config_repair(run, "\"cpu_model\": \"%s%s\"", cpu_model, off);
 }
 
@@ -190,8 +200,8 @@ gw_check_cpu_host_model(GwCheckRun *run)
     GwFinding *finding =
         gw_check_add(run, "the guest has the CPU of %s ('%s', /cpu_model), and that of %s lacks %s",
                      run->source->name, cpu_model, run->destination->name, names);
-    finding->source = g_strdup(run->source->cpu_model);
-    finding->destination = g_strdup(run->destination->cpu_model);
+    finding->source = describe_cpu(run->source);
+    finding->destination = describe_cpu(run->destination);
     finding->repair = gw_check_config_repair(
         run, "a named \"cpu_model\" of which neither host lacks anything, such as \"qemu64\"");
 }
@@ -205,20 +215,21 @@ gw_check_cpu_host_dependent(GwCheckRun *run)
     if (!gw_cpu_model_is_host_dependent(run->vm->config->cpu_model))
         return;
     const char *qemu = run->vm->qemu_version ? run->vm->qemu_version : here->qemu_version;
-    bool same_cpu = here->cpu_model && g_strcmp0(here->cpu_model, there->cpu_model) == 0 &&
-                    *here->cpu_features && *there->cpu_features;
+    bool is_emulated = here->accel == GW_ACCEL_TCG && there->accel == GW_ACCEL_TCG;
+    bool same_cpu = *here->cpu_features && *there->cpu_features &&
+                    (is_emulated || (here->cpu_model && g_strcmp0(here->cpu_model, there->cpu_model) == 0));
     bool same_qemu = qemu && g_strcmp0(qemu, there->qemu_version) == 0;
     if (same_cpu && same_qemu)
         return;
-    GwFinding *finding = gw_check_add(run,
-                                      "the CPU that '%s' (/cpu_model) means may be another one on %s: the %s "
-                                      "not known to be the same",
-                                      run->vm->config->cpu_model, there->name,
-                                      same_cpu ? "QEMU versions are" : "hosts' CPUs are");
+    GwFinding *finding = gw_check_add(
+        run,
+        "the CPU that '%s' (/cpu_model) means may be another one on %s: the %s not known to be the "
+        "same",
+        run->vm->config->cpu_model, there->name, same_cpu ? "QEMU versions are" : "hosts' CPUs are");
     finding->source =
         g_strdup_printf("%s, QEMU %s", here->cpu_model ? here->cpu_model : "?", qemu ? qemu : "?");
     finding->destination = g_strdup_printf("%s, QEMU %s", there->cpu_model ? there->cpu_model : "?",
-                                           there->qemu_version ? there->qemu_version : "?");
+                                           gw_check_qemu_version(there));
     finding->repair = gw_check_config_repair(run, "a named \"cpu_model\", such as \"qemu64\"");
 }
 

@@ -39,11 +39,14 @@ struct GwCheckRun {
  * the next is added. */
 GwFinding *gw_check_add(GwCheckRun *run, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* "change …, in the VM's configuration": how a VM gets another configuration; owned. */
+/* How the VM gets another configuration, of which the words given say what is to change; owned. */
 char *gw_check_config_repair(const GwCheckRun *run, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* "on HOST, in /etc/godwit/host.conf: …; then 'godwit-host reload'"; owned. */
+/* How a host gets another one; owned. */
 char *gw_check_host_repair(const GwHostFacts *host, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* For texts; "not known" if it is not. */
+const char *gw_check_qemu_version(const GwHostFacts *host);
 
 /* Whether two names differ in nothing but case and blanks. */
 bool gw_check_names_are_near(const char *a, const char *b);

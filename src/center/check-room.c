@@ -14,10 +14,10 @@ gw_check_qemu_machine(GwCheckRun *run)
     if (!there->machines || !*there->machines ||
         g_strv_contains((const char *const *)there->machines, machine))
         return;
-    GwFinding *finding = gw_check_add(run, "QEMU %s of %s does not have the machine %s (/machine)",
-                                      there->qemu_version ? there->qemu_version : "", there->name, machine);
-    finding->source = g_strdup_printf("QEMU %s", run->source->qemu_version ? run->source->qemu_version : "?");
-    finding->destination = g_strdup_printf("QEMU %s", there->qemu_version ? there->qemu_version : "?");
+    GwFinding *finding = gw_check_add(run, "the QEMU of %s (%s) does not have the machine %s (/machine)",
+                                      there->name, gw_check_qemu_version(there), machine);
+    finding->source = g_strdup_printf("QEMU %s", gw_check_qemu_version(run->source));
+    finding->destination = g_strdup_printf("QEMU %s", gw_check_qemu_version(there));
     finding->repair = g_strdup_printf(
         "on %s, install a QEMU that lists it: 'qemu-system-x86_64 -machine help'", there->name);
 }

@@ -43,7 +43,7 @@ gw_check_host_maintenance(GwCheckRun *run)
     GwFinding *finding = gw_check_add(run, "%s is in maintenance: no VM is to come to it", host);
     finding->destination = g_strdup("in maintenance");
     finding->repair =
-        g_strdup_printf("end it ('godwit host maintenance %s --off'), or name another host", host);
+        g_strdup_printf("end it ('godwit host maintenance %s off'), or name another host", host);
 }
 
 static bool
@@ -92,8 +92,8 @@ gw_check_vm_state(GwCheckRun *run)
     if (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0)
         return;
     GwFinding *finding =
-        gw_check_add(run, "%s is %s on %s; only one that is running or paused can move", vm,
-                     strcmp(state, "unknown") == 0 ? "in an unknown state" : state, run->source->name);
+        gw_check_add(run, "the state of %s on %s is '%s', and only a VM that is running or paused can move",
+                     vm, run->source->name, state);
     finding->source = g_strdup(state);
     const char *repair = "wait until its host answers: 'godwit vm show %s'";
     for (size_t i = 0; i < G_N_ELEMENTS(unstable); i++)
@@ -125,5 +125,7 @@ gw_check_vm_duplicate(GwCheckRun *run)
                                       "not for a motion to decide",
                                       run->source->name, run->vm->duplicate_at, run->vm->name);
     finding->source = g_strdup(run->vm->state);
-    finding->repair = g_strdup_printf("on the host where it is not to be, 'godwit-vm rm %s'", run->vm->name);
+    finding->repair = g_strdup_printf("on the host where it is not to run, 'godwit-vm power %s stop' and "
+                                      "'godwit-vm rm %s'",
+                                      run->vm->name, run->vm->name);
 }

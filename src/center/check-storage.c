@@ -216,8 +216,9 @@ gw_check_datastore_different(GwCheckRun *run)
             continue;
         GwFinding *finding = gw_check_add(
             run,
-            "datastore '%s' is another storage on %s than on %s: the guest would find other disks there (%s)",
-            use->datastore, run->destination->name, run->source->name, use->files->str);
+            "datastore '%s', which holds %s, is another storage on %s than on %s: the guest would find other "
+            "disks there",
+            use->datastore, use->files->str, run->destination->name, run->source->name);
         set_evidence(run, finding, use->datastore);
         finding->repair = gw_check_host_repair(
             run->destination,
@@ -235,9 +236,9 @@ gw_check_datastore_unverified(GwCheckRun *run)
         const Use *use = &g_array_index(uses, Use, i);
         if (use->kind == USE_READ || compare_storage(run, use->datastore) != STORAGE_UNKNOWN)
             continue;
-        GwFinding *finding =
-            gw_check_add(run, "whether datastore '%s' is the same storage on %s and %s cannot be told (%s)",
-                         use->datastore, run->source->name, run->destination->name, use->files->str);
+        GwFinding *finding = gw_check_add(
+            run, "whether datastore '%s', which holds %s, is the same storage on %s and on %s cannot be told",
+            use->datastore, use->files->str, run->source->name, run->destination->name);
         set_evidence(run, finding, use->datastore);
         finding->repair = g_strdup_printf("compare what is mounted: 'findmnt -T PATH' on %s and on %s",
                                           run->source->name, run->destination->name);

@@ -111,9 +111,10 @@ gw_check_config_repair(const GwCheckRun *run, const char *format, ...)
     g_autofree char *change = g_strdup_vprintf(format, values);
     va_end(values);
     const char *vm = run->vm->name;
-    return g_strdup_printf("%s in the VM's configuration: 'godwit vm stop %s', 'godwit vm rm %s' (its disks "
-                           "stay), 'godwit vm create' with the changed file",
-                           change, vm, vm);
+    return g_strdup_printf(
+        "'godwit vm config %s > %s.json'; in that file, %s; then 'godwit vm shutdown %s', "
+        "'godwit vm rm %s' (its disks stay) and 'godwit vm create %s.json --host %s --start'",
+        vm, vm, change, vm, vm, vm, run->source->name);
 }
 
 char *
@@ -125,6 +126,12 @@ gw_check_host_repair(const GwHostFacts *host, const char *format, ...)
     va_end(values);
     return g_strdup_printf("on %s, in /etc/godwit/host.conf, %s; then 'godwit-host reload'", host->name,
                            change);
+}
+
+const char *
+gw_check_qemu_version(const GwHostFacts *host)
+{
+    return host->qemu_version ? host->qemu_version : "not known";
 }
 
 /* Lower case, blanks gone; owned. */

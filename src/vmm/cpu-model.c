@@ -22,37 +22,43 @@ fold(char c)
 }
 
 static bool
-equal_until(const char *a, const char *b, size_t n)
+equal_folded(const char *a, const char *b)
 {
-    for (size_t i = 0; i < n; i++)
-        if (fold(a[i]) != fold(b[i]))
-            return false;
-        else if (a[i] == '\0')
+    for (; fold(*a) == fold(*b); a++, b++)
+        if (*a == '\0')
             return true;
-    return true;
+    return false;
+}
+
+/* x86_cpu_initfn() gives some features a second name. */
+static const char *
+first_name(const char *feature)
+{
+    static const char *const names[][2] = {
+        {"sse3", "pni"}, {"pclmuldq", "pclmulqdq"}, {"xd", "nx"}, {"ffxsr", "fxsr-opt"}, {"i64", "lm"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (equal_folded(feature, names[i][0]))
+            return names[i][1];
+    return feature;
 }
 
 bool
 gw_cpu_feature_equal(const char *a, const char *b)
 {
-    return equal_until(a, b, SIZE_MAX);
+    return equal_folded(first_name(a), first_name(b));
 }
 
 static Said
 feature_said(char *const *features, const char *feature)
 {
-    size_t length = strlen(feature);
     Said said = UNSAID;
     for (; *features; features++) {
-        const char *word = *features;
+        const char *word = *features, *value = strchr(word, '=');
+        g_autofree char *name = g_strndup(word, strcspn(word, "="));
         if ((*word == '+' || *word == '-') && gw_cpu_feature_equal(word + 1, feature))
             said = MAX(said, *word == '+' ? PLUS : MINUS);
-        else if (said > ON || !equal_until(word, feature, length))
-            continue;
-        else if (word[length] == '\0')
-            said = ON;
-        else if (word[length] == '=')
-            said = said_by_value(word + length + 1);
+        else if (said <= ON && gw_cpu_feature_equal(name, feature))
+            said = value ? said_by_value(value + 1) : ON;
     }
     return said;
 }

@@ -25,8 +25,8 @@ bool gw_cpu_model_is_host_dependent(const char *cpu_model);
 /* The model's own name: "Skylake-Server-v4" of "Skylake-Server-v4,-pku". */
 char *gw_cpu_model_name(const char *cpu_model);
 
-/* The features that it says are on, each once, in QEMU's spelling ("sse4-1" is "sse4.1" and "sse4_1" too:
- * compare with gw_cpu_feature_equal()). What is no feature ("level=13") is not among them. */
+/* The features that it says are on, each once, as they are spelt there: compare with gw_cpu_feature_equal().
+ * What is no feature ("level=13") is not among them. */
 char **gw_cpu_model_features_on(const char *cpu_model);
 
 /* Whether it says that the feature is off. */
@@ -36,5 +36,5 @@ bool gw_cpu_model_takes_off(const char *cpu_model, const char *feature);
  * "max" and does not say otherwise. */
 bool gw_cpu_model_has_pmu(const char *cpu_model, GwAccel accel);
 
-/* Whether two names mean one feature: QEMU spells with "-", and takes "_"; old names have a dot. */
+/* Whether two names mean one feature: "sse4-1", "sse4_1" and "sse4.1" do, and "sse3" and "pni". */
 bool gw_cpu_feature_equal(const char *a, const char *b);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which CPU models may run guests of their guest's in the kernel's hands. */
+/* What CPU models say: nested guests, features, performance counters. */
 #include "cpu-model.h"
 
 static void
@@ -33,6 +33,7 @@ test_nesting(void)
         /* other features that begin alike, or end so */
         {"EPYC,svm-lock=on,+vmx-ept,+nsvm", GW_CPU_NESTS_NOT},
         {"Skylake-Server,vmxoff,+svmx", GW_CPU_NESTS_NOT},
+        {"EPYC,svm_lock", GW_CPU_NESTS_NOT},
         /* as the host: one of the two being off says nothing of the other */
         {"host", GW_CPU_NESTS_AS_HOST},
         {"max,+x2apic", GW_CPU_NESTS_AS_HOST},
@@ -67,11 +68,83 @@ test_host_dependent(void)
     }
 }
 
+static void
+test_features(void)
+{
+    static const struct {
+        const char *model, *name, *on;
+    } cases[] = {
+        {"qemu64", "qemu64", ""},
+        {"qemu64,", "qemu64", ""},
+        {"qemu64,,+,-,=", "qemu64", ""},
+        {"Skylake-Server-v4,-pku,+avx2,vmx=on", "Skylake-Server-v4", "avx2 vmx"},
+        {"host,pmu=off,level=13,model-id=some text", "host", ""},
+        {"EPYC,+svm,-svm,xsave,xsave=off", "EPYC", ""},
+        {"EPYC,sse4_1,+sse4.1,sse4-1=on", "EPYC", "sse4_1"},
+        {"EPYC,+sse3,pni", "EPYC", "sse3"},
+        {"", "", ""},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *name = gw_cpu_model_name(cases[i].model);
+        g_auto(GStrv) features = gw_cpu_model_features_on(cases[i].model);
+        g_autofree char *on = g_strjoinv(" ", features);
+        g_test_message("%s", cases[i].model);
+        g_assert_cmpstr(name, ==, cases[i].name);
+        g_assert_cmpstr(on, ==, cases[i].on);
+    }
+}
+
+static void
+test_taken_off(void)
+{
+    static const struct {
+        const char *model, *feature;
+        bool off;
+    } cases[] = {
+        {"EPYC", "svm", false},
+        {"EPYC,-svm", "svm", true},
+        {"EPYC,svm=off", "svm", true},
+        {"EPYC,svm=no", "svm", true},
+        {"EPYC,svm=on", "svm", false},
+        {"EPYC,svm=off,+svm", "svm", false},
+        {"EPYC,+svm,-svm", "svm", true},
+        {"EPYC,-sse4_1", "sse4.1", true},
+        {"EPYC,-pni", "sse3", true},
+        {"EPYC,-svm-lock", "svm", false},
+        {"", "svm", false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_message("%s: %s", cases[i].model, cases[i].feature);
+        g_assert_cmpint(gw_cpu_model_takes_off(cases[i].model, cases[i].feature), ==, cases[i].off);
+    }
+}
+
+static void
+test_pmu(void)
+{
+    static const struct {
+        const char *model;
+        bool under_kvm;
+    } cases[] = {{"qemu64", false},     {"qemu64,pmu=on", true},
+                 {"qemu64,+pmu", true}, {"host", true},
+                 {"max", true},         {"host,pmu=off", false},
+                 {"host,-pmu", false},  {"host,-pmu,+pmu", false},
+                 {"hostile", false},    {"", false}};
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_message("%s", cases[i].model);
+        g_assert_cmpint(gw_cpu_model_has_pmu(cases[i].model, GW_ACCEL_KVM), ==, cases[i].under_kvm);
+        g_assert_false(gw_cpu_model_has_pmu(cases[i].model, GW_ACCEL_TCG));
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cpu-model/nesting", test_nesting);
     g_test_add_func("/cpu-model/host-dependent", test_host_dependent);
+    g_test_add_func("/cpu-model/features", test_features);
+    g_test_add_func("/cpu-model/taken-off", test_taken_off);
+    g_test_add_func("/cpu-model/pmu", test_pmu);
     return g_test_run();
 }
