@@ -14,8 +14,8 @@ gw_cpu_times_parse(const char *text, GwCpuTimes *ret_times)
 {
     /* user nice system idle iowait irq softirq steal; guest and guest_nice are within user and nice */
     unsigned long long t[8] = {0};
-    if (sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5],
-               &t[6], &t[7]) < 4)
+    if (!g_str_has_prefix(text, "cpu ") || sscanf(text + 4, "%llu %llu %llu %llu %llu %llu %llu %llu", &t[0],
+                                                  &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) < 4)
         return false;
     *ret_times = (GwCpuTimes){.busy = t[0] + t[1] + t[2] + t[5] + t[6], .idle = t[3] + t[4]};
     return true;
