@@ -318,12 +318,12 @@ is_own_name(const GwAuthority *self, const char *name)
 
 /* As bytes: an IPv6 address has many spellings. */
 static bool
-is_own_address(const GwAuthority *self, GInetAddress *address)
+is_own_address(const GwAuthority *self, GInetAddress *inet)
 {
     bool is_own = false;
     for (char **text = self->addresses; text && *text && !is_own; text++) {
         g_autoptr(GInetAddress) own = g_inet_address_new_from_string(*text);
-        is_own = own && g_inet_address_equal(own, address);
+        is_own = own && g_inet_address_equal(own, inet);
     }
     return is_own;
 }

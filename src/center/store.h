@@ -135,7 +135,8 @@ bool gw_store_add_audit(GwStore *self, const GwAuditRecord *record, GError **err
  * `result` and `message` of the record are not read. */
 bool gw_store_begin_audit(GwStore *self, const GwAuditRecord *record, int64_t *ret_id, GError **error);
 bool gw_store_end_audit(GwStore *self, int64_t id, const char *result, const char *message, GError **error);
-/* At the start: what was being done when the last center ended gets into the log with the result "unknown". */
+/* At the start: what was being done when the last center ended gets into the log with the result "unknown".
+ */
 bool gw_store_end_open_audits(GwStore *self, GError **error);
 GArray *gw_store_audit(GwStore *self, int64_t before_id, unsigned limit,
                        GError **error); /* newest first; before_id 0: from the newest */

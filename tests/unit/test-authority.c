@@ -7,6 +7,7 @@
 
 #include <gio/gio.h>
 #include <glib/gstdio.h>
+#include <gnutls/gnutls.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -193,6 +194,17 @@ test_renewed(Rig *rig, const void *data)
     }
 }
 
+/* GnuTLS takes a certificate only with the key that belongs to it. */
+static void
+assert_pair(const char *certificate, const char *key)
+{
+    gnutls_certificate_credentials_t credentials;
+    g_assert_cmpint(gnutls_certificate_allocate_credentials(&credentials), ==, 0);
+    g_assert_cmpint(gnutls_certificate_set_x509_key_file(credentials, certificate, key, GNUTLS_X509_FMT_PEM),
+                    >=, 0);
+    gnutls_certificate_free_credentials(credentials);
+}
+
 /* Whatever a crash, or an administrator, has left of the center's own: a pair comes out. */
 static void
 test_own_mended(Rig *rig, const void *data)
@@ -211,9 +223,7 @@ test_own_mended(Rig *rig, const void *data)
         if (cases[i].certificate && !*cases[i].certificate)
             g_assert_cmpint(g_unlink(own_path), ==, 0);
         gw_authority_free(open_with(rig, names));
-        g_autoptr(GError) error = NULL;
-        g_autoptr(GTlsCertificate) pair = g_tls_certificate_new_from_files(own_path, key_path, &error);
-        g_assert_no_error(error);
+        assert_pair(own_path, key_path);
         g_autofree char *own = content(rig, "cert.pem");
         g_assert_true(is_for(own, ca, "center.example"));
         assert_mode(rig, "key.pem", 0600);
