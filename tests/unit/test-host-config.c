@@ -269,6 +269,30 @@ test_load(void)
     g_rmdir(dir);
 }
 
+/* The example that is installed, as it is and with everything that it proposes. */
+static void
+test_example(void)
+{
+    g_autofree char *path =
+        g_test_build_filename(G_TEST_DIST, "..", "..", "docs", "examples", "host.conf", NULL);
+    g_autofree char *text = NULL;
+    g_autoptr(GRegex) proposal = g_regex_new("^#(?=[a-z-]+=)", G_REGEX_MULTILINE, 0, NULL);
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_autofree char *all = g_regex_replace_literal(proposal, text, -1, 0, "", 0, NULL);
+    g_assert_cmpuint(strlen(all), ==, strlen(text) - 9);
+    g_autoptr(GwHostConfig) plain = parse(text), whole = parse(all);
+    g_assert_cmpstr(whole->name, ==, "host1");
+    g_assert_cmpuint(whole->port, ==, plain->port);
+    g_assert_cmpstr(whole->runtime_dir, ==, plain->runtime_dir);
+    g_assert_cmpstr(whole->tls_dir, ==, plain->tls_dir);
+    g_assert_cmpstr(whole->qemu_binary, ==, plain->qemu_binary);
+    g_assert_cmpstr(whole->qemu_user, ==, plain->qemu_user);
+    g_assert_cmpstr(whole->uefi_code, ==, plain->uefi_code);
+    g_assert_cmpstr(whole->log_level, ==, plain->log_level);
+    g_assert_true(whole->huge_pages);
+    g_assert_false(plain->huge_pages);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -280,5 +304,6 @@ main(int argc, char **argv)
     g_test_add_func("/host-config/wrong", test_wrong);
     g_test_add_func("/host-config/all-at-once", test_all_at_once);
     g_test_add_func("/host-config/load", test_load);
+    g_test_add_func("/host-config/example", test_example);
     return g_test_run();
 }
