@@ -55,6 +55,12 @@ typedef enum {
 } GwVmTrouble;
 void gw_inventory_set_trouble(GwInventory *self, const char *vm, GwVmTrouble trouble, const char *host);
 GwVmTrouble gw_inventory_trouble(GwInventory *self, const char *vm);
+char **gw_inventory_troubled_vms(GwInventory *self); /* names, owned */
+/* The event vm.unknown, once for each time that a host begins to speak of it. */
+void gw_inventory_tell_unknown(GwInventory *self, const char *vm, const char *host);
+/* The home changes, in the store first. */
+bool gw_inventory_take_home(GwInventory *self, const char *vm, const char *host, GError **error);
+void gw_inventory_set_vm_task(GwInventory *self, const char *vm, const char *task /* NULL: none */);
 
 /* Who wants to know of changes: called in the thread that made the change, without any lock. `vm` is NULL
  * where the change is the host's. Removing waits for calls that are under way. */
