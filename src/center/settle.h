@@ -54,3 +54,7 @@ GwSettled gw_settle(GwEnd source, GwEnd destination, bool is_withdrawn, const ch
 GwPlace gw_place_from_state(const char *state); /* as a supervisor names it; UNKNOWN for anything else */
 const char *gw_place_name(GwPlace place);
 GwEndMotion gw_end_motion_from_json(JsonObject *motion, const char *session);
+
+/* Asks a host's agent (blocking): what its supervisor says of itself and of the motion of that session (NULL:
+ * of any). What is no clear answer is GW_PLACE_UNKNOWN. */
+GwEnd gw_end_ask(GwHostClient *client, const char *vm, const char *session);
