@@ -101,6 +101,26 @@ test_join_tokens(GwStoreRig *rig, const void *data)
 }
 
 static void
+test_join_token_for_a_host(GwStoreRig *rig, const void *data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *host = NULL, *any = NULL, *none = NULL;
+    g_assert_true(gw_store_add_join_token_for(rig->store, "aa", "host1", "admin", 1000, &error));
+    g_assert_true(gw_store_add_join_token(rig->store, "bb", "admin", 1000, &error));
+    g_assert_true(gw_store_join_token_host(rig->store, "aa", &host, &error));
+    g_assert_cmpstr(host, ==, "host1");
+    g_assert_true(gw_store_join_token_host(rig->store, "bb", &any, &error));
+    g_assert_null(any);
+    g_assert_true(gw_store_join_token_host(rig->store, "cc", &none, &error));
+    g_assert_null(none);
+    g_assert_false(gw_store_use_join_token(rig->store, "aa", "host2", 1, &error));
+    gw_assert_error_says(&error, GW_ERROR_NOT_PERMITTED, "for host 'host1', not for 'host2'");
+    g_assert_true(gw_store_use_join_token(rig->store, "aa", "host1", 1, &error));
+    g_assert_false(gw_store_use_join_token(rig->store, "aa", "host1", 1, &error));
+    gw_assert_error_says(&error, GW_ERROR_NOT_PERMITTED, "used already");
+}
+
+static void
 test_vms(GwStoreRig *rig, const void *data)
 {
     g_autoptr(GError) error = NULL;
@@ -187,6 +207,7 @@ main(int argc, char **argv)
     ADD("/store-inventory/hosts", test_hosts);
     ADD("/store-inventory/host-errors", test_host_errors);
     ADD("/store-inventory/join-tokens", test_join_tokens);
+    ADD("/store-inventory/join-token-for-a-host", test_join_token_for_a_host);
     ADD("/store-inventory/vms", test_vms);
     ADD("/store-inventory/vm-errors", test_vm_errors);
     ADD("/store-inventory/evil-names", test_evil_names);
