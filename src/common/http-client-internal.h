@@ -17,8 +17,8 @@ struct GwHttpClient {
     char *bearer;         /* a secret; NULL: none */
 };
 
-/* GET; the answer's body as it comes if the status is 2xx. `accept` may be NULL. */
-GInputStream *gw_http_start_get(GwHttpClient *self, const char *path, const char *accept, GError **error);
+/* GET; the answer's body as it comes if the status is 2xx. With `type` the answer has to be of it. */
+GInputStream *gw_http_start_get(GwHttpClient *self, const char *path, const char *type, GError **error);
 
 /* Makes what GIO, its TLS and libsoup say of a broken connection a GW_ERROR. */
 void gw_http_settle_error(GwHttpClient *self, GError **error);

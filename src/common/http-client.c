@@ -303,13 +303,22 @@ gw_http_post_bytes(GwHttpClient *self, const char *path, const void *data, size_
 }
 
 GInputStream *
-gw_http_start_get(GwHttpClient *self, const char *path, const char *accept, GError **error)
+gw_http_start_get(GwHttpClient *self, const char *path, const char *type, GError **error)
 {
     g_autoptr(SoupMessage) message = message_new(self, "GET", path, error);
-    if (message && accept)
-        soup_message_headers_replace(soup_message_get_request_headers(message), "Accept", accept);
-    GInputStream *stream = message ? start(self, message, error) : NULL;
-    if (!stream)
+    if (message && type)
+        soup_message_headers_replace(soup_message_get_request_headers(message), "Accept", type);
+    g_autoptr(GInputStream) stream = message ? start(self, message, error) : NULL;
+    if (!stream) {
         gw_http_settle_error(self, error);
-    return stream;
+        return NULL;
+    }
+    const char *found =
+        soup_message_headers_get_content_type(soup_message_get_response_headers(message), NULL);
+    if (type && g_strcmp0(found, type) != 0) {
+        g_set_error(error, GW_ERROR, GW_ERROR_PROTOCOL, "the answer to GET %s is %s, not %s", path,
+                    found ? found : "of no type", type);
+        return NULL;
+    }
+    return g_steal_pointer(&stream);
 }

@@ -24,6 +24,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define KEY         "godwit-connection"
 #define DRAIN_BYTES (256 * 1024)
@@ -107,10 +108,23 @@ end(GwHttpConnection *self)
         soup_server_message_unpause(refused); /* reads on, and finds the end */
 }
 
+/* Against its will. A client that does not take its answer, or sends on and on, would not notice an orderly
+ * end, and the kernel keep what was not sent: it gets a reset. */
+static void
+throw_out(GwHttpConnection *self)
+{
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (self->state == LEAVING) {
+        int fd = g_socket_get_fd(g_socket_connection_get_socket(self->socket_connection));
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    end(self);
+}
+
 static gboolean
 on_late(void *data)
 {
-    end(data);
+    throw_out(data);
     return G_SOURCE_REMOVE;
 }
 
@@ -152,7 +166,7 @@ make_room(GwHttpLobby *self)
         return true;
     GwHttpConnection *victim = silent ? silent : leaving;
     if (victim)
-        end(victim);
+        throw_out(victim);
     return victim != NULL;
 }
 

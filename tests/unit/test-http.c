@@ -7,6 +7,7 @@
 #include "unix-socket.h"
 
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -208,7 +209,15 @@ client_errors(void *data)
     g_assert_nonnull(error);
 }
 
-/* Sends `request` and `body_length` zeros raw and returns the answer's first line. */
+static bool
+is_answered(int fd)
+{
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    return poll(&polled, 1, 0) == 1;
+}
+
+/* Sends `request` and `body_length` zeros raw, or as many as the server waits for before it answers, and
+ * returns the answer's first line. */
 static char *
 raw(Fixture *f, const char *request, size_t body_length)
 {
@@ -217,7 +226,7 @@ raw(Fixture *f, const char *request, size_t body_length)
     g_assert_no_error(error);
     g_assert_cmpint(send(fd, request, strlen(request), MSG_NOSIGNAL), ==, (gssize)strlen(request));
     g_autofree char *body = g_malloc0(body_length);
-    for (size_t sent = 0; sent < body_length;) {
+    for (size_t sent = 0; sent < body_length && !is_answered(fd);) {
         ssize_t n_sent = send(fd, body + sent, body_length - sent, MSG_NOSIGNAL);
         g_assert_cmpint(n_sent, >, 0);
         sent += (size_t)n_sent;
