@@ -26,8 +26,9 @@ GwHttpClient *gw_http_client_new_tls(const char *host, unsigned port, const GwTl
                                      const char *expected_name, unsigned timeout_s, GError **error);
 
 /* For who does not have the authority's certificate yet, but its fingerprint (gw_certificate_fingerprint()):
- * the server's chain has to hold that certificate and be signed by it. NULL takes any server: only to ask it
- * who it is, before anything secret is sent. */
+ * the server's chain has to hold that certificate (a server of http-server.h sends it) and be signed by it,
+ * and its role be "center", whatever its name. NULL takes any server: only to ask it who it is, before
+ * anything secret is sent. GW_ERROR_INVALID_ARGUMENT if it is no fingerprint. */
 GwHttpClient *gw_http_client_new_pinned(const char *host, unsigned port, const char *fingerprint,
                                         unsigned timeout_s, GError **error);
 

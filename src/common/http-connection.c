@@ -140,6 +140,34 @@ enter(GwHttpConnection *self, State state, unsigned timeout_ms)
     g_source_attach(self->timer, g_main_context_get_thread_default());
 }
 
+/* What is still coming is read and thrown away, for a while: closing with bytes unread would be a reset,
+ * which takes the answer away from a client that has not read it yet. */
+static gboolean
+on_drain(GSocket *socket, GIOCondition condition, void *data)
+{
+    GwHttpConnection *self = data;
+    g_autofree char *nowhere = g_malloc(DRAIN_BYTES);
+    g_autoptr(GError) error = NULL;
+    gssize n = g_socket_receive_with_blocking(socket, nowhere, DRAIN_BYTES, FALSE, NULL, &error);
+    if (n > 0 || g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+        return G_SOURCE_CONTINUE;
+    end(self);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+linger(GwHttpConnection *self)
+{
+    GSocket *socket = g_socket_connection_get_socket(self->socket_connection);
+    g_socket_shutdown(socket, FALSE, TRUE, NULL);
+    enter(self, self->state, self->lobby->limits.linger_ms);
+    source_clear(&self->watch);
+    self->watch = g_socket_create_source(socket, G_IO_IN, NULL);
+    g_source_set_priority(self->watch, G_PRIORITY_LOW);
+    g_source_set_callback(self->watch, G_SOURCE_FUNC(on_drain), self, NULL);
+    g_source_attach(self->watch, g_main_context_get_thread_default());
+}
+
 static bool
 is_open(const GwHttpConnection *self)
 {
@@ -207,7 +235,7 @@ shake_hands(GwHttpConnection *self)
         g_source_attach(self->watch, g_main_context_get_thread_default());
     } else {
         g_debug("%s: %s", self->address, error->message);
-        end(self);
+        linger(self); /* the alert has to arrive: it says why */
     }
 }
 
@@ -393,25 +421,9 @@ gw_http_connection_answered(GwHttpConnection *self)
         enter(self, LEAVING, self->lobby->limits.answer_ms);
 }
 
-/* What is still coming is read and thrown away, for a while: closing with bytes unread would be a reset,
- * which takes the answer away from a client that has not read it yet. */
-static gboolean
-on_drain(GSocket *socket, GIOCondition condition, void *data)
-{
-    GwHttpConnection *self = data;
-    g_autofree char *nowhere = g_malloc(DRAIN_BYTES);
-    g_autoptr(GError) error = NULL;
-    gssize n = g_socket_receive_with_blocking(socket, nowhere, DRAIN_BYTES, FALSE, NULL, &error);
-    if (n > 0 || g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
-        return G_SOURCE_CONTINUE;
-    end(self);
-    return G_SOURCE_REMOVE;
-}
-
 void
 gw_http_connection_refuse(GwHttpConnection *self, SoupServerMessage *message, const char *answer)
 {
-    GSocket *socket = g_socket_connection_get_socket(self->socket_connection);
     GPollableOutputStream *output = G_POLLABLE_OUTPUT_STREAM(g_io_stream_get_output_stream(self->stream));
     g_autoptr(GError) error = NULL;
     soup_server_message_pause(message);
@@ -419,13 +431,9 @@ gw_http_connection_refuse(GwHttpConnection *self, SoupServerMessage *message, co
     /* The first bytes of a connection always have room; who has none left will not get an answer. */
     if (g_pollable_output_stream_write_nonblocking(output, answer, strlen(answer), NULL, &error) < 0)
         g_debug("%s", error->message);
-    g_socket_shutdown(socket, FALSE, TRUE, NULL);
     self->is_local = false; /* even root's client does not linger for ever */
-    enter(self, LEAVING, self->lobby->limits.linger_ms);
-    self->watch = g_socket_create_source(socket, G_IO_IN, NULL);
-    g_source_set_priority(self->watch, G_PRIORITY_LOW);
-    g_source_set_callback(self->watch, G_SOURCE_FUNC(on_drain), self, NULL);
-    g_source_attach(self->watch, g_main_context_get_thread_default());
+    self->state = LEAVING;
+    linger(self);
 }
 
 const char *

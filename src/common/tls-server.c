@@ -56,21 +56,78 @@ ok(int result, GwError code, const char *what, GError **error)
     return false;
 }
 
+/* The authority's certificate, where the files do not have it in the chain already: a client that has only
+ * its fingerprint looks for it there. Takes what it adds out of `authorities`. */
+static void
+complete_chain(GPtrArray *chain, GPtrArray *authorities)
+{
+    gnutls_x509_crt_t last = chain->pdata[chain->len - 1];
+    if (gnutls_x509_crt_check_issuer(last, last))
+        return;
+    for (guint i = 0; i < authorities->len; i++) {
+        if (gnutls_x509_crt_check_issuer(last, authorities->pdata[i])) {
+            g_ptr_array_add(chain, g_ptr_array_steal_index(authorities, i));
+            return;
+        }
+    }
+}
+
+static void
+certificate_free(void *certificate)
+{
+    gnutls_x509_crt_deinit(certificate);
+}
+
+static GPtrArray *
+load_certificates(const char *path, GError **error)
+{
+    g_autofree char *text = gw_tls_file_read(path, false, error);
+    if (!text)
+        return NULL;
+    gnutls_datum_t pem = {(unsigned char *)text, (unsigned)strlen(text)};
+    gnutls_x509_crt_t *all = NULL;
+    unsigned n = 0;
+    int result = gnutls_x509_crt_list_import2(&all, &n, &pem, GNUTLS_X509_FMT_PEM, 0);
+    if (!ok(result, GW_ERROR_INVALID_CONFIG, path, error))
+        return NULL;
+    GPtrArray *list = g_ptr_array_new_with_free_func(certificate_free);
+    for (unsigned i = 0; i < n; i++)
+        g_ptr_array_add(list, all[i]);
+    gnutls_free(all);
+    return list;
+}
+
+static gnutls_x509_privkey_t
+load_key(const char *path, GError **error)
+{
+    char *text = gw_tls_file_read(path, true, error);
+    if (!text)
+        return NULL;
+    gnutls_datum_t pem = {(unsigned char *)text, (unsigned)strlen(text)};
+    gnutls_x509_privkey_t key = NULL;
+    int result = gnutls_x509_privkey_init(&key);
+    if (result >= 0)
+        result = gnutls_x509_privkey_import(key, &pem, GNUTLS_X509_FMT_PEM);
+    gw_secret_free(text);
+    if (!ok(result, GW_ERROR_INVALID_CONFIG, path, error))
+        g_clear_pointer(&key, gnutls_x509_privkey_deinit);
+    return key;
+}
+
 static bool
 set_identity(GwTlsServerCredentials *self, const GwTlsFiles *files, GError **error)
 {
-    g_autofree char *certificate = gw_tls_file_read(files->certificate, false, error);
-    char *key = certificate ? gw_tls_file_read(files->key, true, error) : NULL;
+    g_autoptr(GPtrArray) chain = load_certificates(files->certificate, error);
+    g_autoptr(GPtrArray) authorities = chain ? load_certificates(files->authority, error) : NULL;
+    gnutls_x509_privkey_t key = authorities ? load_key(files->key, error) : NULL;
     if (!key)
         return false;
-    gnutls_datum_t texts[] = {{(unsigned char *)certificate, (unsigned)strlen(certificate)},
-                              {(unsigned char *)key, (unsigned)strlen(key)}};
     g_autofree char *what = g_strdup_printf("%s with the key %s", files->certificate, files->key);
-    bool done =
-        ok(gnutls_certificate_set_x509_key_mem(self->gnutls, &texts[0], &texts[1], GNUTLS_X509_FMT_PEM),
-           GW_ERROR_INVALID_CONFIG, what, error);
-    gw_secret_free(key);
-    return done;
+    complete_chain(chain, authorities);
+    int result = gnutls_certificate_set_x509_key(self->gnutls, (gnutls_x509_crt_t *)chain->pdata,
+                                                 (int)chain->len, key);
+    gnutls_x509_privkey_deinit(key);
+    return ok(result, GW_ERROR_INVALID_CONFIG, what, error);
 }
 
 static bool
@@ -91,8 +148,7 @@ gw_tls_server_credentials_load(const GwTlsFiles *files, GError **error)
     g_atomic_ref_count_init(&self->refs);
     if (!ok(gnutls_certificate_allocate_credentials(&self->gnutls), GW_ERROR_FAILED, "TLS", error) ||
         !ok(gnutls_priority_init(&self->priority, PRIORITY, NULL), GW_ERROR_FAILED, "TLS", error) ||
-        !set_identity(self, files, error) ||
-        (files->authority && !set_authority(self, files->authority, error)))
+        !set_identity(self, files, error) || !set_authority(self, files->authority, error))
         return NULL;
     return g_steal_pointer(&self);
 }

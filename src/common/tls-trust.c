@@ -6,9 +6,9 @@
  * URL's host, an authority that has to be a certain one and not any that the system trusts). */
 #include "tls-trust.h"
 
-#include "tls-files.h"
-
+#include "certificate.h"
 #include "error.h"
+#include "tls-files.h"
 
 typedef struct {
     GTlsDatabase parent_instance;
@@ -34,13 +34,23 @@ has_fingerprint(GTlsCertificate *certificate, const char *fingerprint)
     return g_ascii_strcasecmp(digest, fingerprint) == 0;
 }
 
-/* The name is not asked for: who makes the first call to a cluster knows its authority, and nothing else. */
+static bool
+is_center(GTlsCertificate *certificate)
+{
+    g_autofree char *pem = NULL, *name = NULL, *role = NULL;
+    g_object_get(certificate, "certificate-pem", &pem, NULL);
+    return pem && gw_certificate_holder(pem, &name, &role, NULL) && g_strcmp0(role, "center") == 0;
+}
+
+/* The name is not asked for: who makes the first call to a cluster knows its authority and nothing else. But
+ * the authority's hosts are not who may be told a token or a password. */
 static GTlsCertificateFlags
 verify_pinned(const Trust *self, GTlsCertificate *chain)
 {
     for (GTlsCertificate *each = chain; each; each = g_tls_certificate_get_issuer(each))
         if (has_fingerprint(each, self->fingerprint))
-            return g_tls_certificate_verify(chain, NULL, each);
+            return g_tls_certificate_verify(chain, NULL, each) |
+                   (is_center(chain) ? 0 : G_TLS_CERTIFICATE_BAD_IDENTITY);
     return G_TLS_CERTIFICATE_UNKNOWN_CA;
 }
 
@@ -120,7 +130,8 @@ gw_tls_trust_explain(GTlsDatabase *database, GTlsCertificateFlags errors)
                                             "given")
                                  : g_strdup_printf("it is not of the authority in %s", self->authority_path));
     if (errors & G_TLS_CERTIFICATE_BAD_IDENTITY)
-        g_ptr_array_add(why, g_strdup_printf("it is not for '%s'", self->expected_name));
+        g_ptr_array_add(why, self->fingerprint ? g_strdup("it is not a center's")
+                                               : g_strdup_printf("it is not for '%s'", self->expected_name));
     if (errors & G_TLS_CERTIFICATE_EXPIRED)
         g_ptr_array_add(why, g_strdup("it has expired"));
     if (errors & G_TLS_CERTIFICATE_NOT_ACTIVATED)

@@ -7,7 +7,7 @@
 /* Servers that the authority in the file vouches for under this name, however they are called in the URL. */
 GTlsDatabase *gw_tls_trust_new(const char *authority_path, const char *expected_name, GError **error);
 
-/* Servers whose chain holds the certificate with this fingerprint and is signed by it; NULL: every server. */
+/* Centers whose chain holds the certificate with this fingerprint and is signed by it; NULL: every server. */
 GTlsDatabase *gw_tls_trust_new_pinned(const char *fingerprint);
 
 /* Why a server is not trusted, for people. */

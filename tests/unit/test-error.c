@@ -25,8 +25,28 @@ test_names(void)
 static void
 test_foreign_domains(void)
 {
-    g_autoptr(GError) refused = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED, "x");
-    g_assert_cmpstr(gw_error_name(refused), ==, "peer-lost");
+    static const struct {
+        GQuark (*domain)(void);
+        int code;
+        const char *name;
+    } cases[] = {
+        {g_io_error_quark, G_IO_ERROR_CONNECTION_REFUSED, "peer-lost"},
+        {g_io_error_quark, G_IO_ERROR_HOST_UNREACHABLE, "peer-lost"},
+        {g_io_error_quark, G_IO_ERROR_NETWORK_UNREACHABLE, "peer-lost"},
+        {g_io_error_quark, G_IO_ERROR_PARTIAL_INPUT, "peer-lost"},
+        {g_io_error_quark, G_IO_ERROR_TIMED_OUT, "timed-out"},
+        {g_io_error_quark, G_IO_ERROR_CANCELLED, "cancelled"},
+        {g_io_error_quark, G_IO_ERROR_NO_SPACE, "io"},
+        {g_resolver_error_quark, G_RESOLVER_ERROR_NOT_FOUND, "peer-lost"},
+        {g_tls_error_quark, G_TLS_ERROR_BAD_CERTIFICATE, "not-permitted"},
+        {g_tls_error_quark, G_TLS_ERROR_CERTIFICATE_REQUIRED, "not-permitted"},
+        {g_tls_error_quark, G_TLS_ERROR_NOT_TLS, "protocol"},
+        {g_tls_error_quark, G_TLS_ERROR_EOF, "peer-lost"},
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) error = g_error_new_literal(cases[i].domain(), cases[i].code, "x");
+        g_assert_cmpstr(gw_error_name(error), ==, cases[i].name);
+    }
     g_autoptr(GError) absent = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "x");
     g_assert_cmpuint(gw_error_http_status(absent), ==, 404);
 }
