@@ -112,7 +112,7 @@ gw_api_host_token(GwCall *call, GError **error)
         return NULL;
     JsonObject *answer = json_object_new();
     json_object_set_string_member(answer, "token", token);
-    gw_json_set_time(answer, "expires", expires_us);
+    gw_answer_set_time(answer, "expires", expires_us);
     gw_secret_free(token);
     return answer;
 }
@@ -120,7 +120,7 @@ gw_api_host_token(GwCall *call, GError **error)
 JsonObject *
 gw_api_hosts(GwCall *call, GError **error)
 {
-    return gw_json_wrap("hosts", gw_inventory_hosts_json(call->api->parts.inventory));
+    return gw_answer_list("hosts", gw_inventory_hosts_json(call->api->parts.inventory));
 }
 
 JsonObject *
@@ -155,12 +155,12 @@ static JsonObject *
 path_json(const GwPath *path)
 {
     JsonObject *object = json_object_new();
-    gw_json_set_text(object, "source_interface", path->source_interface);
-    gw_json_set_text(object, "source_address", path->source_address);
-    gw_json_set_text(object, "destination_interface", path->destination_interface);
-    gw_json_set_text(object, "destination_address", path->destination_address);
+    gw_answer_set_text(object, "source_interface", path->source_interface);
+    gw_answer_set_text(object, "source_address", path->source_address);
+    gw_answer_set_text(object, "destination_interface", path->destination_interface);
+    gw_answer_set_text(object, "destination_address", path->destination_address);
     json_object_set_boolean_member(object, "reachable", path->is_reachable);
-    gw_json_set_text(object, "error", path->error);
+    gw_answer_set_text(object, "error", path->error);
     json_object_set_int_member(object, "rtt_us", (int64_t)path->rtt_us);
     json_object_set_int_member(object, "bits_per_s", (int64_t)path->bits_per_s);
     return object;
@@ -185,7 +185,7 @@ gw_api_host_probe(GwCall *call, GError **error)
     JsonArray *list = json_array_new();
     for (guint i = 0; i < paths->len; i++)
         json_array_add_object_element(list, path_json(&g_array_index(paths, GwPath, i)));
-    return gw_json_wrap("paths", list);
+    return gw_answer_list("paths", list);
 }
 
 /* The configurations of all VMs. What the store has was checked when it came in. */
@@ -216,7 +216,7 @@ view(GwCall *call, const char *member, JsonArray *(*look)(JsonArray *, const GPt
     if (!configs)
         return NULL;
     g_autoptr(JsonArray) hosts = gw_inventory_hosts_json(call->api->parts.inventory);
-    return gw_json_wrap(member, look(hosts, configs));
+    return gw_answer_list(member, look(hosts, configs));
 }
 
 JsonObject *

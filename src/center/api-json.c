@@ -11,14 +11,14 @@ gw_time_text(int64_t at_us)
 }
 
 void
-gw_json_set_time(JsonObject *object, const char *member, int64_t at_us)
+gw_answer_set_time(JsonObject *object, const char *member, int64_t at_us)
 {
     g_autofree char *text = at_us ? gw_time_text(at_us) : NULL;
-    gw_json_set_text(object, member, text);
+    gw_answer_set_text(object, member, text);
 }
 
 void
-gw_json_set_text(JsonObject *object, const char *member, const char *text)
+gw_answer_set_text(JsonObject *object, const char *member, const char *text)
 {
     if (text)
         json_object_set_string_member(object, member, text);
@@ -27,7 +27,7 @@ gw_json_set_text(JsonObject *object, const char *member, const char *text)
 }
 
 JsonObject *
-gw_json_wrap(const char *member, JsonArray *array)
+gw_answer_list(const char *member, JsonArray *array)
 {
     JsonObject *object = json_object_new();
     json_object_set_array_member(object, member, array);

@@ -10,8 +10,8 @@
 char *gw_time_text(int64_t at_us);
 
 /* null for a time of 0, and for NULL. */
-void gw_json_set_time(JsonObject *object, const char *member, int64_t at_us);
-void gw_json_set_text(JsonObject *object, const char *member, const char *text);
+void gw_answer_set_time(JsonObject *object, const char *member, int64_t at_us);
+void gw_answer_set_text(JsonObject *object, const char *member, const char *text);
 
 /* {"member": array}; the array is taken. */
-JsonObject *gw_json_wrap(const char *member, JsonArray *array);
+JsonObject *gw_answer_list(const char *member, JsonArray *array);

@@ -17,7 +17,7 @@ history(GwCall *call, int64_t after_id, GError **error)
     JsonArray *list = json_array_new();
     for (guint i = 0; i < events->len; i++)
         json_array_add_object_element(list, gw_event_to_json(&g_array_index(events, GwEventRecord, i)));
-    return gw_json_wrap("events", list);
+    return gw_answer_list("events", list);
 }
 
 /* A browser that lost its stream comes back with the header and the address that it had first: the header is
@@ -60,19 +60,19 @@ audit_json(const GwAuditRecord *record)
 {
     JsonObject *object = json_object_new();
     json_object_set_int_member(object, "id", record->id);
-    gw_json_set_time(object, "at", record->at_us);
+    gw_answer_set_time(object, "at", record->at_us);
     json_object_set_string_member(object, "user", record->user);
     json_object_set_string_member(object, "address", record->address);
     json_object_set_string_member(object, "action", record->action);
-    gw_json_set_text(object, "object", record->object);
+    gw_answer_set_text(object, "object", record->object);
     JsonObject *details = record->details ? gw_json_parse_object(record->details, -1, NULL) : NULL;
     if (details)
         json_object_set_object_member(object, "details", details);
     else
         json_object_set_null_member(object, "details");
-    gw_json_set_text(object, "reason", record->reason);
+    gw_answer_set_text(object, "reason", record->reason);
     json_object_set_string_member(object, "result", record->result);
-    gw_json_set_text(object, "message", record->message);
+    gw_answer_set_text(object, "message", record->message);
     return object;
 }
 
@@ -89,5 +89,5 @@ gw_api_audit(GwCall *call, GError **error)
     JsonArray *list = json_array_new();
     for (guint i = 0; i < records->len; i++)
         json_array_add_object_element(list, audit_json(&g_array_index(records, GwAuditRecord, i)));
-    return gw_json_wrap("audit", list);
+    return gw_answer_list("audit", list);
 }

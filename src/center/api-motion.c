@@ -51,7 +51,7 @@ check_all(GwCall *call, const CheckRequest *check, const char *const *destinatio
             return NULL;
         json_array_add_object_element(checks, one);
     }
-    return gw_json_wrap("checks", g_steal_pointer(&checks));
+    return gw_answer_list("checks", g_steal_pointer(&checks));
 }
 
 JsonObject *
@@ -76,7 +76,7 @@ gw_api_vm_check(GwCall *call, GError **error)
     check.source = source;
     g_auto(GStrv) hosts = gw_inventory_host_names(inventory);
     if (!to && g_strv_length(hosts) <= 1)
-        return gw_json_wrap("checks", json_array_new()); /* nowhere to go */
+        return gw_answer_list("checks", json_array_new()); /* nowhere to go */
     const char *const one[] = {to, NULL};
     return check_all(call, &check, to ? one : (const char *const *)hosts, error);
 }

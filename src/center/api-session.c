@@ -33,7 +33,7 @@ session_json(const char *token, const char *user, GwRole role, int64_t expires_u
     json_object_set_string_member(session, "token", token);
     json_object_set_string_member(session, "user", user);
     json_object_set_string_member(session, "role", gw_role_name(role));
-    gw_json_set_time(session, "expires", expires_us);
+    gw_answer_set_time(session, "expires", expires_us);
     return session;
 }
 

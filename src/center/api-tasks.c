@@ -28,7 +28,7 @@ gw_api_tasks(GwCall *call, GError **error)
     }
     filter.limit = (unsigned)limit;
     JsonArray *tasks = gw_tasks_list(call->api->parts.tasks, &filter, error);
-    return tasks ? gw_json_wrap("tasks", tasks) : NULL;
+    return tasks ? gw_answer_list("tasks", tasks) : NULL;
 }
 
 JsonObject *

@@ -18,7 +18,7 @@ user_json(const GwUserRecord *user)
     JsonObject *object = json_object_new();
     json_object_set_string_member(object, "name", user->name);
     json_object_set_string_member(object, "role", user->role);
-    gw_json_set_time(object, "created", user->created_us);
+    gw_answer_set_time(object, "created", user->created_us);
     return object;
 }
 
@@ -31,7 +31,7 @@ gw_api_users(GwCall *call, GError **error)
     JsonArray *list = json_array_new();
     for (guint i = 0; i < users->len; i++)
         json_array_add_object_element(list, user_json(&g_array_index(users, GwUserRecord, i)));
-    return gw_json_wrap("users", list);
+    return gw_answer_list("users", list);
 }
 
 static JsonObject *

@@ -15,7 +15,7 @@ show_vm(GwCall *call, const char *vm, GError **error)
 JsonObject *
 gw_api_vms(GwCall *call, GError **error)
 {
-    return gw_json_wrap("vms", gw_inventory_vms_json(call->api->parts.inventory));
+    return gw_answer_list("vms", gw_inventory_vms_json(call->api->parts.inventory));
 }
 
 JsonObject *

@@ -114,7 +114,7 @@ gw_event_to_json(const GwEventRecord *event)
     json_object_set_int_member(object, "id", event->id);
     json_object_set_string_member(object, "type", event->type);
     if (!json_object_has_member(object, "at"))
-        gw_json_set_time(object, "at", event->at_us);
+        gw_answer_set_time(object, "at", event->at_us);
     return object;
 }
 
@@ -123,7 +123,7 @@ missed_message(int64_t after_id, int64_t first_id)
 {
     g_autoptr(JsonObject) data = json_object_new();
     json_object_set_string_member(data, "type", "events.missed");
-    gw_json_set_time(data, "at", g_get_real_time());
+    gw_answer_set_time(data, "at", g_get_real_time());
     json_object_set_int_member(data, "after", after_id);
     json_object_set_int_member(data, "first", first_id);
     g_autofree char *line = gw_json_object_to_line(data);

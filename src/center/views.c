@@ -101,7 +101,7 @@ add_port_group(GTree *entries, const char *host, JsonObject *facts, JsonObject *
     const char *switch_name = gw_json_get_string(fact, "switch");
     JsonObject *at = json_object_new();
     json_object_set_string_member(at, "host", host);
-    gw_json_set_text(at, "switch", switch_name);
+    gw_answer_set_text(at, "switch", switch_name);
     json_object_set_array_member(at, "uplinks", uplinks_of(facts, switch_name));
     json_array_add_object_element(entry_of(entries, gw_json_get_string(fact, "name"))->hosts, at);
 }
@@ -116,9 +116,9 @@ add_datastore(GTree *entries, const char *host, JsonObject *facts, JsonObject *f
     gw_json_get_int(fact, "capacity_bytes", &capacity);
     gw_json_get_int(fact, "free_bytes", &available);
     json_object_set_string_member(at, "host", host);
-    gw_json_set_text(at, "path", gw_json_get_string(fact, "path"));
-    gw_json_set_text(at, "identity", gw_json_get_string(fact, "identity"));
-    gw_json_set_text(at, "error", gw_json_get_string(fact, "error"));
+    gw_answer_set_text(at, "path", gw_json_get_string(fact, "path"));
+    gw_answer_set_text(at, "identity", gw_json_get_string(fact, "identity"));
+    gw_answer_set_text(at, "error", gw_json_get_string(fact, "error"));
     json_object_set_boolean_member(at, "read_only", read_only);
     json_object_set_int_member(at, "capacity_bytes", MAX(capacity, 0));
     json_object_set_int_member(at, "free_bytes", MAX(available, 0));
