@@ -234,7 +234,7 @@ receive_answer(int fd, uint64_t reply[2])
 static void
 measure(const Probe *self, Way *way)
 {
-    uint64_t reply[2];
+    uint64_t reply[2] = {0};
     gint64 until_us = g_get_monotonic_time() + self->duration_ms * G_TIME_SPAN_MILLISECOND;
     if (send(way->fd, self->token, GW_PROBE_TOKEN_CHARS, MSG_NOSIGNAL) != GW_PROBE_TOKEN_CHARS ||
         !fill(way, until_us) || shutdown(way->fd, SHUT_WR) < 0) {
