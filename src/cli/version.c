@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Placeholder until this floor has its first file. */
-extern const char *const gw_cli_program;
-const char *const gw_cli_program = "godwit";
