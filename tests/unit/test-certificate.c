@@ -170,10 +170,10 @@ test_no_second_authority(void)
     g_assert_no_error(error);
     GwCertificateSubject forged = {"center", "center", NULL, NULL, 30};
     g_autofree char *center_request = gw_certificate_request_new(victim_key, "center", NULL);
-    g_autofree char *center = gw_certificate_sign(pem, key, center_request, &forged, &error);
+    g_autofree char *signed_by_host = gw_certificate_sign(pem, key, center_request, &forged, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(verify(center, authority.authority) & GNUTLS_CERT_INVALID, !=, 0);
-    g_assert_cmpuint(verify(center, pem) & GNUTLS_CERT_INVALID, !=, 0);
+    g_assert_cmpuint(verify(signed_by_host, authority.authority) & GNUTLS_CERT_INVALID, !=, 0);
+    g_assert_cmpuint(verify(signed_by_host, pem) & GNUTLS_CERT_INVALID, !=, 0);
     gw_secret_free(key);
     gw_secret_free(victim_key);
 }

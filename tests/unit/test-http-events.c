@@ -130,7 +130,8 @@ static void
 test_fields(void)
 {
     static const char *const pieces[] = {
-        HEAD ": a comment\n\nid: 7\nevent: vm.state\ndata: {\"a\":1}\n\n",
+        HEAD,
+        ": a comment\n\nid: 7\nevent: vm.state\ndata: {\"a\":1}\n\n",
         "data: {\"b\":\ndata:  2}\n\n",     /* over two lines; the id stays, the type does not */
         "id:8\r\nevent:x\r\ndata:{}\r\n\r", /* without blanks; a line end in two pieces */
         "\nda",

@@ -101,7 +101,8 @@ start(const GwHttpLimits *limits)
 static void
 finish(Fixture *f)
 {
-    http_rig_free(f->rig);
+    if (f->rig)
+        http_rig_free(f->rig);
     if (f->n_fds > 0)
         g_assert_cmpuint(count_fds(), ==, f->n_fds);
     http_trust_free(f->trust);
@@ -365,6 +366,36 @@ test_answer_not_taken(void)
     finish(f);
 }
 
+/* The server ends while its connections are in every state there is. */
+static void
+test_server_ends(void)
+{
+    Fixture *f = start(NULL);
+    static const char *const said[] = {
+        "", "GET /v1/hel", "POST /v1/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\nabc",
+        "GET /v1/large HTTP/1.1\r\nHost: x\r\n\r\n"};
+    int fds[G_N_ELEMENTS(said) + 2];
+    for (unsigned i = 0; i < G_N_ELEMENTS(said); i++) {
+        fds[i] = connect_to(f->port);
+        say(fds[i], said[i]);
+    }
+    fds[G_N_ELEMENTS(said)] = connect_to(f->tls_port);
+    fds[G_N_ELEMENTS(said) + 1] = connect_to(f->tls_port);
+    say(fds[G_N_ELEMENTS(said)], "\x16\x03\x01\x01");
+    for (unsigned i = 2; i < 4; i++) { /* they are being answered */
+        struct pollfd polled = {.fd = fds[i], .events = POLLIN};
+        g_assert_cmpint(poll(&polled, 1, PATIENCE_MS), ==, 1);
+    }
+    assert_served(f); /* so the others have been accepted too */
+    http_rig_free(g_steal_pointer(&f->rig));
+    g_assert_cmpuint(count_fds(), ==, f->n_fds + G_N_ELEMENTS(fds));
+    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
+        g_autofree char *rest = await_end(fds[i]);
+        close(fds[i]);
+    }
+    finish(f);
+}
+
 /* What GLib and GnuTLS open once for the whole process is open before anybody counts. */
 static void
 warm_up(void)
@@ -393,5 +424,6 @@ main(int argc, char **argv)
     g_test_add_func("/http-limits/large-body", test_large_body);
     g_test_add_func("/http-limits/work-is-safe", test_work_is_safe);
     g_test_add_func("/http-limits/answer-not-taken", test_answer_not_taken);
+    g_test_add_func("/http-limits/server-ends", test_server_ends);
     return g_test_run();
 }
