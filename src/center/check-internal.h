@@ -16,10 +16,10 @@ typedef enum {
 
 typedef struct {
     const char *id;
+    void (*check)(GwCheckRun *run); /* NULL: the supervisor alone finds it */
     GwSeverity severity;
     GwOverride policy; /* of an error */
     GwCheckNeeds needs;
-    void (*check)(GwCheckRun *run); /* NULL: the supervisor alone finds it */
     bool supersedes; /* sees both ends, so what the supervisor finds under this id is left out */
 } GwCheckRule;
 
