@@ -56,7 +56,7 @@ gw_check_memory_room(GwCheckRun *run)
     const GwHostFacts *there = run->destination;
     uint64_t resident = run->vm->memory_resident_bytes, size = run->vm->config->memory_bytes;
     uint64_t room = there->memory_available_bytes;
-    if (there->memory_bytes == 0 || (resident <= room && size <= room))
+    if (there->memory_bytes == 0 || MAX(resident, size) <= room)
         return;
     bool is_error = resident > room;
     GwFinding *finding = gw_check_add(

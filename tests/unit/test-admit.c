@@ -132,6 +132,25 @@ test_host_budget(void)
     g_assert_cmpint(verdict_at(again, 0)->admission, ==, GW_ADMIT_START);
 }
 
+/* Interfaces come and go: where motions differ in what they think of a host's network, the slowest is right.
+ */
+static void
+test_mixed_speeds(void)
+{
+    static const uint64_t speeds_of_both[][2] = {{10 * GBIT, GBIT}, {GBIT, 10 * GBIT}};
+    g_auto(GStrv) names = make_names(5);
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(GArray) running = new_demands(), waiting = new_demands();
+        add_demands(running, 4, names, "host1", "host2", speeds_of_both[i][0], NULL);
+        add_demands(waiting, 1, names + 4, "host1", "host3", speeds_of_both[i][1], NULL);
+        g_autoptr(GArray) verdicts = gw_admit(running, waiting, NULL);
+        g_assert_cmpint(verdict_at(verdicts, 0)->admission, ==, GW_ADMIT_WAIT);
+        g_array_set_size(running, 3);
+        g_autoptr(GArray) again = gw_admit(running, waiting, NULL);
+        g_assert_cmpint(verdict_at(again, 0)->admission, ==, GW_ADMIT_START);
+    }
+}
+
 /* What waits does not hold up what needs other hosts; names of VMs stand in texts. */
 static void
 test_skip_over(void)
@@ -429,6 +448,7 @@ main(int argc, char **argv)
     g_test_add_func("/admit/nothing", test_nothing);
     g_test_add_func("/admit/speeds", test_speeds);
     g_test_add_func("/admit/host-budget", test_host_budget);
+    g_test_add_func("/admit/mixed-speeds", test_mixed_speeds);
     g_test_add_func("/admit/skip-over", test_skip_over);
     g_test_add_func("/admit/datastore-budget", test_datastore_budget);
     g_test_add_func("/admit/order", test_order);

@@ -71,6 +71,7 @@ test_pairs(void)
         /* one network of one address, and a network that is not told: tried with all */
         {"a 10.0.0.1/32, b 10.0.0.2/24", "A 10.0.0.3/24", "a>A b>A"},
         {"a 10.0.0.1/0", "A 10.0.0.2/24, B 10.0.0.3/24", "a>A a>B"},
+        {"a 10.0.0.1/0, b 10.9.0.1/24", "A 10.0.0.2/24, B 10.9.0.2/24", "a>A a>B b>A b>B"},
         {"a 10.0.0.1/200", "A 10.0.0.2/24", "a>A"},
         /* what is down, has no address, one of the link alone, or none that is one */
         {"a 10.0.0.1/24 !, b 10.0.0.2/24", "A 10.0.0.3/24", "b>A"},

@@ -81,6 +81,15 @@ test_merged(void)
           {RIG_VM, "/cpu_model", "\"qemu64,+svm\""}},
          "motion.cpu.nested",
          false},
+        /* of one that does not run both say it */
+        {"motion.cpu.nested",
+         {{RIG_STATUS, "/qemu/accel", "\"kvm\""},
+          {RIG_STATUS, "/state", "\"off\""},
+          {RIG_SOURCE, "/qemu/accel", "\"kvm\""},
+          {RIG_THERE, "/qemu/accel", "\"kvm\""},
+          {RIG_VM, "/cpu_model", "\"qemu64,+svm\""}},
+         "motion.state motion.cpu.nested",
+         true},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Rig) rig;
@@ -141,6 +150,23 @@ test_unreachable(void)
     g_autoptr(GArray) two = rig_check(&rig, NULL);
     g_autofree char *again = rig_ids(two);
     g_assert_cmpstr(again, ==, "motion.host.unreachable motion.host.unreachable");
+}
+
+/* Of a host that is both ends nothing is said twice, and nothing as of a destination. */
+static void
+test_same(void)
+{
+    static const RigChange changes[RIG_MAX_CHANGES] = {
+        {RIG_THERE, "/name", "\"host1\""},        {RIG_THERE, "/datastores", "[]"},
+        {RIG_THERE, "/switches/0/uplinks", "[]"}, {RIG_SOURCE, "/switches/0/uplinks", "[]"},
+        {RIG_THERE, "/motion_interfaces", "[]"},  {RIG_SOURCE, "/motion_interfaces", "[]"},
+    };
+    g_auto(Rig) rig;
+    rig_init(&rig);
+    rig_change(&rig, changes);
+    g_autoptr(GArray) findings = rig_check(&rig, NULL);
+    g_autofree char *ids = rig_ids(findings);
+    g_assert_cmpstr(ids, ==, "motion.host.same motion.interface.missing motion.network.internal");
 }
 
 /* Evidence of each end. */
@@ -256,6 +282,7 @@ main(int argc, char **argv)
     g_test_add_func("/check/merged", test_merged);
     g_test_add_func("/check/order", test_order);
     g_test_add_func("/check/unreachable", test_unreachable);
+    g_test_add_func("/check/same", test_same);
     g_test_add_func("/check/evidence", test_evidence);
     g_test_add_func("/check/overridden", test_overridden);
     g_test_add_func("/check/not-overridable", test_not_overridable);
