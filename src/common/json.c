@@ -60,6 +60,13 @@ gw_json_object_to_line(JsonObject *object)
     return json_to_string(node, FALSE);
 }
 
+JsonObject *
+gw_json_object_copy(JsonObject *object)
+{
+    g_autofree char *line = gw_json_object_to_line(object);
+    return gw_json_parse_object(line, -1, NULL);
+}
+
 static JsonNode *
 value_of_type(JsonObject *object, const char *member, GType type)
 {

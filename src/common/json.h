@@ -22,6 +22,10 @@ JsonObject *gw_json_parse_object(const char *text, gssize length, GError **error
 char *gw_json_object_to_line(JsonObject *object);
 char *gw_json_node_to_line(JsonNode *node);
 
+/* A copy of all of it, to the depth of what gw_json_parse() takes: for another thread, whose references would
+ * not be safe beside ours. */
+JsonObject *gw_json_object_copy(JsonObject *object);
+
 /* Members by type: NULL or false where the member is missing or of another type. Results are borrowed. */
 const char *gw_json_get_string(JsonObject *object, const char *member);
 JsonObject *gw_json_get_object(JsonObject *object, const char *member);
