@@ -166,14 +166,15 @@ test_no_second_authority(void)
     char *key = gw_key_new(NULL), *victim_key = gw_key_new(NULL);
     g_autofree char *request = gw_certificate_request_new(key, "host1", NULL);
     GwCertificateSubject host = {"host1", "host", NULL, NULL, 30};
-    g_autofree char *pem = gw_certificate_sign(authority.authority, authority.key, request, &host, &error);
+    g_autofree char *of_host =
+        gw_certificate_sign(authority.authority, authority.key, request, &host, &error);
     g_assert_no_error(error);
     GwCertificateSubject forged = {"center", "center", NULL, NULL, 30};
     g_autofree char *center_request = gw_certificate_request_new(victim_key, "center", NULL);
-    g_autofree char *signed_by_host = gw_certificate_sign(pem, key, center_request, &forged, &error);
+    g_autofree char *chained = gw_certificate_sign(of_host, key, center_request, &forged, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(verify(signed_by_host, authority.authority) & GNUTLS_CERT_INVALID, !=, 0);
-    g_assert_cmpuint(verify(signed_by_host, pem) & GNUTLS_CERT_INVALID, !=, 0);
+    g_assert_cmpuint(verify(chained, authority.authority) & GNUTLS_CERT_INVALID, !=, 0);
+    g_assert_cmpuint(verify(chained, of_host) & GNUTLS_CERT_INVALID, !=, 0);
     gw_secret_free(key);
     gw_secret_free(victim_key);
 }
