@@ -173,6 +173,7 @@ read_motion(GwConfReader *reader, GwHostConfig *self)
     if (g_strv_length(self->motion_interfaces) > GW_HOST_MAX_MOTION_INTERFACES)
         gw_conf_reader_problem(reader, "interfaces", "names %u interfaces (expected at most %d)",
                                g_strv_length(self->motion_interfaces), GW_HOST_MAX_MOTION_INTERFACES);
+    gw_conf_reader_uint(reader, "speed-mbit", 1, 1000 * 1000, &self->motion_speed_mbit);
     gw_conf_reader_leave(reader);
 }
 

@@ -38,10 +38,11 @@ typedef struct {
     char *uffd_library; /* NULL: godwit-vm's own default */
     char *log_level;
     bool huge_pages;
-    GArray *switches;         /* of GwHostSwitch */
-    GArray *port_groups;      /* of GwHostPortGroup */
-    char **motion_interfaces; /* at most GW_HOST_MAX_MOTION_INTERFACES */
-    GArray *datastores;       /* of GwHostDatastore */
+    GArray *switches;           /* of GwHostSwitch */
+    GArray *port_groups;        /* of GwHostPortGroup */
+    char **motion_interfaces;   /* at most GW_HOST_MAX_MOTION_INTERFACES */
+    unsigned motion_speed_mbit; /* of each of them, where the way is slower than the link; 0: the link's */
+    GArray *datastores;         /* of GwHostDatastore */
 } GwHostConfig;
 
 #define GW_HOST_MAX_MOTION_INTERFACES 8

@@ -302,6 +302,9 @@ interface_facts(const GwHostConfig *config, JsonArray *problems)
     g_autoptr(GArray) interfaces = gw_motion_interfaces_read(config->motion_interfaces, &error);
     if (!interfaces)
         add_problem(problems, "motion.interfaces", "error", error->message, NULL);
+    for (guint i = 0; interfaces && config->motion_speed_mbit && i < interfaces->len; i++)
+        g_array_index(interfaces, GwHostInterface, i).speed_bits_per_s =
+            config->motion_speed_mbit * G_GUINT64_CONSTANT(1000000);
     return interfaces ? gw_motion_interfaces_to_json(interfaces) : json_array_new();
 }
 

@@ -33,6 +33,7 @@ static const char full[] = "# a comment\n"
                            "switch=inner\n"
                            "[motion]\n"
                            "interfaces=motion0;motion1;\n"
+                           "speed-mbit=2500\n"
                            "[datastore nfs1]\n"
                            "path=/srv//nfs1/\n"
                            "mount-point=true\n"
@@ -85,6 +86,7 @@ test_full(void)
     g_assert_null(gw_host_config_switch(config, "other"));
 
     assert_list(config->motion_interfaces, "motion0 motion1");
+    g_assert_cmpuint(config->motion_speed_mbit, ==, 2500);
     const GwHostDatastore *nfs1 = &g_array_index(config->datastores, GwHostDatastore, 0);
     const GwHostDatastore *local = &g_array_index(config->datastores, GwHostDatastore, 1);
     g_assert_cmpuint(config->datastores->len, ==, 2);
@@ -125,6 +127,7 @@ test_defaults(void)
     g_assert_false(config->huge_pages);
     g_assert_cmpuint(config->switches->len + config->port_groups->len + config->datastores->len, ==, 0);
     g_assert_cmpuint(g_strv_length(config->motion_interfaces), ==, 0);
+    g_assert_cmpuint(config->motion_speed_mbit, ==, 0);
     g_autoptr(GwVmSetup) setup = gw_host_config_to_setup(config);
     g_assert_nonnull(setup->preload_library);
 }
