@@ -287,7 +287,7 @@ test_example(void)
     g_autoptr(GRegex) proposal = g_regex_new("^#(?=[a-z-]+=)", G_REGEX_MULTILINE, 0, NULL);
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
     g_autofree char *all = g_regex_replace_literal(proposal, text, -1, 0, "", 0, NULL);
-    g_assert_cmpuint(strlen(all), ==, strlen(text) - 9);
+    g_assert_cmpuint(strlen(all), ==, strlen(text) - 10);
     g_autoptr(GwHostConfig) plain = parse(text), whole = parse(all);
     g_assert_cmpstr(whole->name, ==, "host1");
     g_assert_cmpuint(whole->port, ==, plain->port);
