@@ -19,24 +19,47 @@
 #define REFUSALS_LIMIT  60          /* a minute, of people who are not known */
 #define OBJECT_NAME_MAX 100         /* characters */
 
+static JsonNode *without_secrets(JsonNode *node);
+
 static JsonNode *
-without_secrets(JsonNode *node)
+list_without_secrets(JsonArray *list)
 {
-    /* "request" is a host's certificate request: no secret, but of no use in a log. */
+    JsonArray *copy = json_array_new();
+    for (guint i = 0; i < json_array_get_length(list); i++)
+        json_array_add_element(copy, without_secrets(json_array_get_element(list, i)));
+    JsonNode *result = json_node_new(JSON_NODE_ARRAY);
+    json_node_take_array(result, copy);
+    return result;
+}
+
+static JsonNode *
+object_without_secrets(JsonObject *object)
+{
+    /* "request" is a host's certificate request: no secret, but of no use in a log. "reason" has a place of
+     * its own there. */
     static const char *const left_out[] = {"password", "old_password", "token", "request", "reason", NULL};
-    if (!JSON_NODE_HOLDS_OBJECT(node))
-        return json_node_copy(node);
     JsonObject *copy = json_object_new();
     JsonObjectIter iter;
     const char *name;
     JsonNode *value;
-    json_object_iter_init_ordered(&iter, json_node_get_object(node));
+    json_object_iter_init_ordered(&iter, object);
     while (json_object_iter_next_ordered(&iter, &name, &value))
         if (!g_strv_contains(left_out, name))
             json_object_set_member(copy, name, without_secrets(value));
     JsonNode *result = json_node_new(JSON_NODE_OBJECT);
     json_node_take_object(result, copy);
     return result;
+}
+
+/* A copy. The body's depth is limited (GW_JSON_MAX_DEPTH). */
+static JsonNode *
+without_secrets(JsonNode *node)
+{
+    if (JSON_NODE_HOLDS_OBJECT(node))
+        return object_without_secrets(json_node_get_object(node));
+    if (JSON_NODE_HOLDS_ARRAY(node))
+        return list_without_secrets(json_node_get_array(node));
+    return json_node_copy(node);
 }
 
 char *

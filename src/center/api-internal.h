@@ -6,6 +6,7 @@
 #include "api-arguments.h"
 #include "api-json.h"
 #include "api.h"
+#include "call-scope.h"
 #include "console-proxy.h"
 #include "event-stream.h"
 #include "session-watch.h"
@@ -62,9 +63,10 @@ struct GwApi {
     GwEventStreams *events;
     GwConsoleProxies *consoles;
     GwSessionWatch *sessions;
+    GwCallScope *calls;   /* to hosts, for requests */
     GPtrArray *bindings;  /* owned; a route of this API */
     GThreadPool *openers; /* prepare streams */
-    GPtrArray *openings;  /* borrowed; streams being prepared; server's thread */
+    GPtrArray *openings;  /* owned; streams being prepared; server's thread */
     GMutex lock;          /* guards the rest */
     int64_t minute_us;    /* since when refusals of strangers are counted */
     unsigned n_refusals;

@@ -15,12 +15,13 @@ typedef struct {
 
 /* A stream on its way. */
 typedef struct {
-    GwApi *api;             /* NULL: it has ended; the server's thread's */
+    GwApi *api;
     GwHttpRequest *request; /* ref */
     GwCall call;
     JsonObject *answer;
     GError *error;
-    GMainContext *context;
+    GMainContext *context; /* ref, the server's */
+    GSource *ready;        /* ref; NULL until it is prepared */
 } Opening;
 
 static JsonObject *
@@ -28,12 +29,19 @@ work(GwHttpRequest *request, void *user_data, GError **error)
 {
     const Binding *binding = user_data;
     g_auto(GwCall) call = {.api = binding->api, .route = binding->route, .request = request};
-    return gw_call_run(&call, error);
+    gw_call_scope_enter(binding->api->calls);
+    JsonObject *answer = gw_call_run(&call, error);
+    gw_call_scope_enter(NULL);
+    return answer;
 }
 
 static void
-opening_free(Opening *self)
+opening_free(void *data)
 {
+    Opening *self = data;
+    if (self->ready)
+        g_source_destroy(self->ready);
+    g_clear_pointer(&self->ready, g_source_unref);
     gw_call_clear(&self->call);
     g_clear_pointer(&self->answer, json_object_unref);
     g_clear_error(&self->error);
@@ -47,16 +55,13 @@ static gboolean
 open_stream(void *user_data)
 {
     Opening *self = user_data;
-    if (self->api) {
-        g_ptr_array_remove_fast(self->api->openings, self);
-        if (self->error)
-            gw_http_reply_error(self->request, self->error);
-        else if (self->answer)
-            gw_http_reply(self->request, 200, g_steal_pointer(&self->answer));
-        else if (!gw_http_request_is_gone(self->request))
-            self->call.route->begin(&self->call);
-    }
-    opening_free(self);
+    if (self->error)
+        gw_http_reply_error(self->request, self->error);
+    else if (self->answer)
+        gw_http_reply(self->request, 200, g_steal_pointer(&self->answer));
+    else if (!gw_http_request_is_gone(self->request))
+        self->call.route->begin(&self->call);
+    g_ptr_array_remove_fast(self->api->openings, self);
     return G_SOURCE_REMOVE;
 }
 
@@ -65,12 +70,15 @@ static void
 prepare(void *data, void *user_data)
 {
     Opening *self = data;
+    GwApi *api = user_data;
+    gw_call_scope_enter(api->calls);
     if (gw_call_begin(&self->call, &self->error))
         self->answer = self->call.route->work(&self->call, &self->error);
-    g_autoptr(GSource) source = g_idle_source_new();
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, open_stream, self, NULL);
-    g_source_attach(source, self->context);
+    gw_call_scope_enter(NULL);
+    self->ready = g_idle_source_new();
+    g_source_set_priority(self->ready, G_PRIORITY_DEFAULT);
+    g_source_set_callback(self->ready, open_stream, self, NULL);
+    g_source_attach(self->ready, self->context); /* from here on it is the server's thread's */
 }
 
 static void
@@ -96,7 +104,8 @@ gw_api_new(GwHttpServer *server, const GwApiParts *parts)
     self->sessions = gw_session_watch_new(parts->auth);
     self->events = gw_event_streams_new(parts->hub, self->sessions);
     self->consoles = gw_console_proxies_new(self->sessions);
-    self->openings = g_ptr_array_new();
+    self->calls = gw_call_scope_new();
+    self->openings = g_ptr_array_new_with_free_func(opening_free);
     self->openers = g_thread_pool_new(prepare, self, OPENERS, FALSE, NULL);
     self->bindings = g_ptr_array_new_with_free_func(g_free);
     for (size_t i = 0; i < gw_api_n_routes; i++) {
@@ -117,18 +126,22 @@ gw_api_free(GwApi *self)
 {
     if (!self)
         return;
-    /* Those that wait are not begun; those that run are waited for, and find us gone when their turn comes.
-     */
+    /* Those that wait are not begun, those that run are waited for. */
     g_thread_pool_free(self->openers, TRUE, TRUE);
-    for (guint i = 0; i < self->openings->len; i++)
-        ((Opening *)self->openings->pdata[i])->api = NULL;
+    g_ptr_array_unref(self->openings);
     gw_console_proxies_free(self->consoles);
     gw_event_streams_free(self->events);
     gw_session_watch_free(self->sessions);
-    g_ptr_array_unref(self->openings);
+    gw_call_scope_free(self->calls);
     g_ptr_array_unref(self->bindings);
     g_mutex_clear(&self->lock);
     g_free(self);
+}
+
+void
+gw_api_end_calls(GwApi *self)
+{
+    gw_call_scope_end(self->calls);
 }
 
 void

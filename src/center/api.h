@@ -31,6 +31,10 @@ typedef struct {
  * listener it becomes. */
 GwApi *gw_api_new(GwHttpServer *server, const GwApiParts *parts);
 
+/* Ends the calls to hosts in which requests are waiting, which are answered with an error then. Any thread.
+ */
+void gw_api_end_calls(GwApi *self);
+
 /* Ends every stream. The server has to be freed before: no request may come any more. */
 void gw_api_free(GwApi *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwApi, gw_api_free)

@@ -39,10 +39,56 @@ typedef struct {
     GMainLoop *loop;
 } Center;
 
+/* Requests that are being worked on are ended when they take longer than that. */
+#define GRACE_US (5 * G_TIME_SPAN_SECOND)
+
+typedef struct {
+    GwApi *api;
+    GMutex lock;
+    GCond wake;
+    bool is_over;
+} Grace;
+
+static void *
+wait_and_end_calls(void *user_data)
+{
+    Grace *grace = user_data;
+    gint64 until = g_get_monotonic_time() + GRACE_US;
+    bool in_time = true;
+    g_mutex_lock(&grace->lock);
+    while (!grace->is_over && in_time)
+        in_time = g_cond_wait_until(&grace->wake, &grace->lock, until);
+    g_mutex_unlock(&grace->lock);
+    if (!in_time)
+        gw_api_end_calls(grace->api);
+    return NULL;
+}
+
+/* Freeing the server waits for its works, and a work may wait for a host that does not answer. */
+static void
+end_server(Center *self)
+{
+    if (!self->server)
+        return;
+    Grace grace = {.api = self->api};
+    g_mutex_init(&grace.lock);
+    g_cond_init(&grace.wake);
+    GThread *thread = g_thread_new("grace", wait_and_end_calls, &grace);
+    gw_http_server_free(self->server);
+    g_mutex_lock(&grace.lock);
+    grace.is_over = true;
+    g_cond_signal(&grace.wake);
+    g_mutex_unlock(&grace.lock);
+    g_thread_join(thread);
+    g_mutex_clear(&grace.lock);
+    g_cond_clear(&grace.wake);
+    gw_api_end_calls(self->api); /* what prepares streams is not the server's */
+}
+
 static void
 center_clear(Center *self)
 {
-    gw_http_server_free(self->server);
+    end_server(self);
     gw_api_free(self->api);
     gw_host_links_free(self->links);
     gw_tasks_free(self->tasks);

@@ -2,6 +2,7 @@
 /* Calls to a host's agent. */
 #include "host-client.h"
 
+#include "call-scope.h"
 #include "error.h"
 
 #include <string.h>
@@ -9,6 +10,7 @@
 struct GwHostClient {
     char *host;
     GwHttpClient *http;
+    GwCallScope *scope; /* borrowed; NULL: none */
 };
 
 GwHostClient *
@@ -23,6 +25,7 @@ gw_host_client_new(const char *host, const char *address, unsigned port, const G
     GwHostClient *self = g_new0(GwHostClient, 1);
     self->host = g_strdup(host);
     self->http = http;
+    self->scope = gw_call_scope_add(self);
     return self;
 }
 
@@ -31,6 +34,8 @@ gw_host_client_free(GwHostClient *self)
 {
     if (!self)
         return;
+    if (self->scope)
+        gw_call_scope_remove(self->scope, self);
     gw_http_client_free(self->http);
     g_free(self->host);
     g_free(self);

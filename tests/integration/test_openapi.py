@@ -240,6 +240,50 @@ def test_wrong_queries(center, admin, target):
     assert (answer.status, answer.code) == (400, "invalid-argument"), answer.body
 
 
+def vm_config(name="web1", uuid=UUID):
+    return {
+        "name": name, "uuid": uuid, "machine": "pc-q35-7.2", "vcpus": 2, "cpu_model": "qemu64", "memory_mib": 64,
+        "disks": [{"datastore": "ds", "path": "web1.raw", "format": "raw"}],
+        "nics": [{"port_group": "lan", "mac": "52:54:00:00:00:01"}],
+    }  # fmt: skip
+
+
+def test_a_vm_whose_host_does_not_answer(center, operator, reader, admin, host):
+    made = center.call("POST", "/v1/vms", {"config": vm_config(), "host": "host1", "reason": "new"}, operator)
+    assert made.status == 201, made.body
+    assert (made.body["name"], made.body["host"], made.body["state"]) == ("web1", "host1", "unknown")
+    assert center.audit()[0]["object"] == "vm/web1"
+    assert [vm["name"] for vm in center.call("GET", "/v1/vms", token=reader).body["vms"]] == ["web1"]
+    config = center.call("GET", "/v1/vms/web1/config", token=reader).body
+    assert config["vcpus"] == 2 and config["accel"] == "auto"
+    networks = center.call("GET", "/v1/networks", token=reader).body["networks"]
+    assert networks == [{"name": "lan", "hosts": [], "vms": ["web1"]}]
+    datastores = center.call("GET", "/v1/datastores", token=reader).body["datastores"]
+    assert datastores == [{"name": "ds", "hosts": [], "shared": False, "vms": ["web1"]}]
+
+    again = center.call("POST", "/v1/vms", {"config": vm_config(), "host": "host1"}, operator)
+    assert (again.status, again.code) == (409, "exists")
+    wrong = center.call("POST", "/v1/vms", {"config": {"name": "x"}, "host": "host1"}, operator)
+    assert (wrong.status, wrong.code) == (422, "invalid-config")
+    nowhere = center.call("POST", "/v1/vms", {"config": vm_config("web2"), "host": "host7"}, operator)
+    assert (nowhere.status, nowhere.code) == (404, "not-found")
+
+    for target, body in (
+        ("power", {"action": "start"}), ("check", {"to": "host1"}), ("console/0", {}),
+        ("resolve", {"outcome": "run", "host": "host1"}), ("adopt", {"host": "host1"}),
+    ):  # fmt: skip
+        answer = center.call("POST", f"/v1/vms/web1/{target}", body, admin)
+        assert answer.status in (409, 502), (target, answer.body)
+    assert center.call("GET", "/v1/vms/web1/console/0?follow=1", token=admin).code == "peer-lost"
+    moved = center.call("POST", "/v1/vms/web1/migrate", {"to": "host1"}, operator)
+    assert moved.status in (400, 409), moved.body
+    assert center.call("GET", "/v1/tasks", token=reader).body == {"tasks": []}
+    refused = center.call("DELETE", "/v1/hosts/host1", token=admin)
+    assert (refused.status, refused.code) == (409, "wrong-state")
+    # Nobody can say that it is off.
+    assert center.call("DELETE", "/v1/vms/web1", token=operator).status in (409, 502)
+
+
 # -- Users and sessions
 
 
@@ -562,6 +606,7 @@ def test_a_body_of_100_mb_is_refused_unread(center, admin):
         with open(f"/proc/{center.process.pid}/status") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
+    vms = center.call("GET", "/v1/vms", token=admin).body
     before = resident_kib()
     connection = center.connection()
     connection.putrequest("POST", "/v1/vms")
@@ -583,7 +628,7 @@ def test_a_body_of_100_mb_is_refused_unread(center, admin):
     except OSError:
         pytest.fail("the connection was closed without an answer")
     assert resident_kib() - before < 20 * 1024
-    assert center.call("GET", "/v1/vms", token=admin).body == {"vms": []}
+    assert center.call("GET", "/v1/vms", token=admin).body == vms
 
 
 def test_plain_http_on_the_tls_port(center):
@@ -731,6 +776,35 @@ def test_ends_promptly_with_streams_and_clients_open(tmp_path):
     assert all(line in (":", "") or line for line in events.lines())  # it ends
     idle.close()
     assert not center.socket.exists()
+
+
+def silent_agent():
+    """Takes connections and says nothing."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=50)
+    return listener, listener.getsockname()[1]
+
+
+def test_ends_while_an_order_waits_for_a_host(tmp_path):
+    listener, port = silent_agent()
+    center = Center(tmp_path)
+    center.start()
+    assert join(center, tmp_path, join_token(center), port=port).status == 200
+    assert center.call("POST", "/v1/vms", {"config": vm_config(), "host": "host1"}, local=True).status == 201
+    order = center.connection()
+    body = json.dumps({"action": "start"}).encode()
+    order.request("POST", "/v1/vms/web1/power", body, {"Authorization": f"Bearer {center.login()}"})
+    deadline = time.monotonic() + 10
+    while True:  # it is under way when its record is open
+        with sqlite3.connect(center.data / "center.db") as database:
+            if database.execute("SELECT count(*) FROM audit_open").fetchone()[0]:
+                break
+        assert time.monotonic() < deadline
+    assert center.stop() < 8
+    center.start()
+    record = next(r for r in center.audit() if r["action"] == "vm.power")
+    assert record["result"] not in ("done", "unknown"), record
+    center.stop()
+    listener.close()
 
 
 def test_sighup_keeps_serving(center):
