@@ -156,6 +156,8 @@ gw_http_settle_error(GwHttpClient *self, GError **error)
         g_set_error_literal(error, GW_ERROR, code, "the call was given up");
     else if (code == GW_ERROR_TIMED_OUT)
         g_set_error(error, GW_ERROR, code, "no answer in %u s", self->timeout_s);
+    else if (self->directory_fd >= 0 && code == GW_ERROR_NOT_PERMITTED)
+        g_set_error_literal(error, GW_ERROR, code, "its socket can be reached by root only");
     else if (raw->domain == G_TLS_ERROR && code == GW_ERROR_NOT_PERMITTED)
         g_set_error(error, GW_ERROR, code, "the server does not let this client in: %s", raw->message);
     else if (code == GW_ERROR_NOT_FOUND || code == GW_ERROR_FAILED || code == GW_ERROR_IO)

@@ -7,7 +7,6 @@
 #include "vm-dir.h"
 
 #include <stdio.h>
-#include <string.h>
 
 char *gw_opt_runtime_dir;
 gboolean gw_opt_json;
@@ -47,13 +46,10 @@ gw_client_call(const char *name, const char *method, const char *path, JsonObjec
     JsonObject *reply = gw_http_call(client, method, path, body, &cause);
     if (reply)
         return reply;
-    if (strcmp(gw_error_name(cause), "peer-lost") == 0 ||
-        g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+    if (g_error_matches(cause, GW_ERROR, GW_ERROR_PEER_LOST))
         g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST,
                     "VM '%s' has no supervisor (it died or was ended); 'godwit-vm adopt %s' takes it over",
                     name, name);
-    else if (g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED))
-        g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED, "VM '%s' can be reached by root only", name);
     else
         g_propagate_prefixed_error(error, g_steal_pointer(&cause), "VM '%s': ", name);
     return NULL;

@@ -202,11 +202,17 @@ client_errors(void *data)
     g_assert_error(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT);
     g_clear_error(&error);
 
+    /* No socket, and one that nobody listens on. */
     g_autoptr(GwHttpClient) nobody = gw_http_client_new_unix("/proc/self/absent.sock", 5, &error);
     g_assert_no_error(error);
-    g_autoptr(JsonObject) reply = gw_http_call(nobody, "GET", "/", NULL, &error);
-    g_assert_null(reply);
-    g_assert_nonnull(error);
+    assert_call_fails(nobody, "GET", "/", GW_ERROR_PEER_LOST, "No such file");
+    g_autofree char *left = g_strconcat(f->path, "-left", NULL);
+    int fd = gw_unix_socket_listen(left, 0600, &error);
+    g_assert_no_error(error);
+    close(fd);
+    g_autoptr(GwHttpClient) orphan = gw_http_client_new_unix(left, 5, &error);
+    assert_call_fails(orphan, "GET", "/", GW_ERROR_PEER_LOST, "refused");
+    g_unlink(left);
 }
 
 static bool
