@@ -15,7 +15,8 @@ typedef struct {
     /* the thread's */
     guint64 last_id; /* of its supervisors' events; 0: none seen */
     gint64 debris_since;
-    unsigned n_failures; /* to get or to reach a supervisor, in a row */
+    unsigned n_failures; /* adoptions in a row behind which no supervisor lived for long */
+    unsigned n_silences; /* calls in a row that a living supervisor did not answer */
     /* guarded by the registry's lock */
     JsonObject *status; /* owned; as a supervisor last gave it; NULL: none has */
     JsonObject *motion; /* owned; "session", "role", "state", "step"; NULL: none */

@@ -12,15 +12,17 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define SILENCE_S     40 /* a supervisor's stream says something each 15 s */
-#define DEBRIS_S      10
-#define MAX_ADOPTIONS 8  /* at once: after a crash of all of them the host has other things to do, too */
-#define LIVED_S       30 /* a supervisor that dies sooner was no success */
-#define FAILURES_TO_LISTED                                                                                   \
-    3 /* a supervisor that starts is not listed until it answers, one that hangs is                          \
-       */
+#define SILENCE_S          40 /* a supervisor's stream says something each 15 s */
+#define DEBRIS_S           10
+#define MAX_ADOPTIONS      8  /* at once: after a crash of all of them the host has other things to do, too */
+#define LIVED_S            30 /* a supervisor that dies sooner was no success */
+#define SILENCES_TO_LISTED 6  /* a supervisor that starts is not listed until it answers, one that hangs is  \
+                               */
 
-static const unsigned backoff_s[] = {0, 1, 2, 5, 10, 30};
+/* Pauses before another adoption, and before a supervisor that lives is called again: one that has just been
+ * killed may still hold its lock for some milliseconds. */
+static const unsigned adopt_ms[] = {0, 1000, 2000, 5000, 10000, 30000};
+static const unsigned call_ms[] = {100, 200, 500, 1000, 2000, 5000};
 
 typedef struct {
     GwRegistryEntry *entry;
@@ -128,6 +130,7 @@ on_open(void *user_data)
     g_clear_pointer(&entry->trouble, g_free);
     g_cond_broadcast(&entry->registry->changed);
     g_mutex_unlock(&entry->registry->lock);
+    entry->n_silences = 0;
     self->up = true;
     self->up_since = g_get_monotonic_time();
     gw_registry_tell_status(entry, false);
@@ -254,10 +257,10 @@ read_config(GwRegistryEntry *entry)
 
 /* Until it is poked or the time is over. */
 static void
-rest(GwRegistryEntry *entry, unsigned seconds)
+rest(GwRegistryEntry *entry, unsigned ms)
 {
     GwRegistry *registry = entry->registry;
-    gint64 until = g_get_monotonic_time() + seconds * G_TIME_SPAN_SECOND;
+    gint64 until = g_get_monotonic_time() + ms * G_TIME_SPAN_MILLISECOND;
     g_mutex_lock(&registry->lock);
     while (!entry->poked && !registry->ending)
         if (!g_cond_wait_until(&registry->changed, &registry->lock, until))
@@ -304,23 +307,23 @@ static void
 provide(GwRegistryEntry *entry, const char *why)
 {
     bool has_vm = file_exists(entry, "config.json");
-    unsigned wait_s = backoff_s[MIN(entry->n_failures, G_N_ELEMENTS(backoff_s) - 1)];
     if (!lock_is_free(entry)) {
         g_autofree char *trouble = g_strdup_printf("its supervisor lives and does not answer: %s", why);
-        entry->n_failures++;
-        set_unsupervised(entry, trouble, has_vm && entry->n_failures >= FAILURES_TO_LISTED);
-        rest(entry, MAX(wait_s, 1));
+        unsigned ms = call_ms[MIN(entry->n_silences, G_N_ELEMENTS(call_ms) - 1)];
+        entry->n_silences++;
+        set_unsupervised(entry, trouble, has_vm && entry->n_silences >= SILENCES_TO_LISTED);
+        rest(entry, ms);
         return;
     }
     if (!has_vm) {
         remove_debris(entry);
-        rest(entry, DEBRIS_S);
+        rest(entry, DEBRIS_S * 1000);
         return;
     }
     entry->debris_since = 0;
     read_config(entry);
     set_unsupervised(entry, why, true);
-    rest(entry, wait_s);
+    rest(entry, adopt_ms[MIN(entry->n_failures, G_N_ELEMENTS(adopt_ms) - 1)]);
     g_autoptr(GError) error = NULL;
     if (!file_exists(entry, "config.json") || !lock_is_free(entry))
         return; /* somebody else was at work */
