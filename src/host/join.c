@@ -41,7 +41,7 @@ gw_join_parse_fingerprint(const char *token, GError **error)
         return g_strdup(dot + 1);
     /* Not quoted: a part of it is a secret. */
     g_set_error_literal(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT,
-                        "the token is none: expected SECRET.FINGERPRINT, as 'godwit host token' prints it");
+                        "the token is none: expected SECRET.FINGERPRINT, as 'godwit host add-token' prints it");
     return NULL;
 }
 

@@ -35,13 +35,14 @@ class _UnixConnection(http.client.HTTPConnection):
 class Agent:
     """Started with start(); ended with stop() or kill(), and VMs run on."""
 
-    def __init__(self, host, directory: Path, tls_dir: Path | None = None):
+    def __init__(self, host, directory: Path, tls_dir: Path | None = None, port: int = 7441):
         self.host = host
         self.directory = directory
         self.config = directory / f"{host.name}.conf"
         self.log = directory / f"{host.name}.log"
         self.socket = host.runtime_dir / "host.sock"
         self.tls_dir = tls_dir or directory / f"{host.name}-tls"
+        self.port = port
         self.process = None
         self.write_config()
 
@@ -50,6 +51,7 @@ class Agent:
 [host]
 name={self.host.name}
 listen={listen or self.host.address("mgmt")}
+port={self.port}
 runtime-dir={self.host.runtime_dir}
 tls-dir={self.tls_dir}
 qemu={QEMU}
@@ -69,11 +71,10 @@ path={self.directory}
 {more}
 """)
 
-    def command(self, name, *options):
+    def command(self, name, *options, **kwargs):
         """Another command of godwit-host, with the same configuration."""
-        return self.host.run(
-            [GODWIT_HOST, name, "--config", self.config, *options], capture_output=True, text=True, check=False
-        )
+        words = [GODWIT_HOST, name, "--config", self.config, *options]
+        return self.host.run(words, capture_output=True, text=True, check=False, **kwargs)
 
     def start(self, **env):
         with open(self.log, "a") as log:

@@ -179,7 +179,7 @@ test_comes_and_goes(void)
     await_told(&rig, at, "\"type\":\"vm.status\"", "\"status\":null");
     g_assert_true(gw_registry_await_gone(rig.registry, "web1", WAIT_MS));
     assert_absent(&rig, "web1");
-    vm = fake_vm_new(rig.host, "web1", false); /* the same name again */
+    fake_vm_new(rig.host, "web1", false); /* the same name again */
     g_assert_true(gw_registry_await_supervised(rig.registry, "web1", WAIT_MS));
     await_told(&rig, at, "\"type\":\"vm.status\"", "\"state\":\"running\"");
     rig_clear(&rig);
@@ -208,7 +208,7 @@ test_dies(void)
 
     /* It is tried again; meanwhile somebody else has given it a supervisor. */
     fake_vm_listen(vm);
-    at = await_told(&rig, at, "\"type\":\"vm.status\"", "\"supervised\":true");
+    await_told(&rig, at, "\"type\":\"vm.status\"", "\"supervised\":true");
     assert_shows(&rig, "web1", "\"state\":\"running\"");
     rig_clear(&rig);
 }
