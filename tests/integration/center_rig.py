@@ -52,6 +52,8 @@ def free_port():
 class Center:
     """Started with start(); ended with stop() or kill()."""
 
+    running = set()
+
     def __init__(self, directory: Path, **keys):
         self.data = directory / "data"
         self.socket = directory / "center.sock"
@@ -74,6 +76,14 @@ class Center:
                 [CENTER, "run", "--config", self.config, "--show-password"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
+        Center.running.add(self)
+        self.wait_ready()
+        if self.password is None:
+            os.set_blocking(self.process.stdout.fileno(), False)
+            words = (self.process.stdout.read() or b"").decode().split()
+            self.password = next(word for word in words if len(word) == 20 and word.isalnum())
+
+    def wait_ready(self):
         deadline = time.monotonic() + 20
         while not self._answers():
             assert self.process.poll() is None, f"the center ended at its start: {self.log.read_text()[-2000:]}"
@@ -81,10 +91,6 @@ class Center:
             time.sleep(0.01)
         about = self.call("GET", "/v1/about", local=True).body
         self.context = ssl.create_default_context(cadata=about["ca"])
-        if self.password is None:
-            os.set_blocking(self.process.stdout.fileno(), False)
-            words = (self.process.stdout.read() or b"").decode().split()
-            self.password = next(word for word in words if len(word) == 20 and word.isalnum())
 
     def _answers(self):
         try:
@@ -98,13 +104,18 @@ class Center:
         began = time.monotonic()
         self.process.terminate()
         assert self.process.wait(20) == 0, self.log.read_text()[-2000:]
+        took = time.monotonic() - began
+        self._forget()
+        return took
+
+    def _forget(self):
         self.process.stdout.close()
-        return time.monotonic() - began
+        Center.running.discard(self)
 
     def kill(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdout.close()
+        self._forget()
 
     def connection(self, context=None):
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context or self.context)

@@ -26,6 +26,15 @@ def center(tmp_path_factory):
     center.stop()
 
 
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """A center that a test started and did not come to end."""
+    before = set(Center.running)
+    yield
+    for center in Center.running - before:
+        center.kill()
+
+
 @pytest.fixture(scope="module")
 def admin(center):
     return center.login()
@@ -701,12 +710,9 @@ def test_first_password_in_a_file(tmp_path):
         center.process = subprocess.Popen(
             [CENTER, "run", "--config", center.config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
         )
+    Center.running.add(center)
+    center.wait_ready()
     file = center.data / "initial-password"
-    deadline = time.monotonic() + 20
-    while not center._answers():
-        assert time.monotonic() < deadline and center.process.poll() is None
-        time.sleep(0.01)
-    center.context = ssl.create_default_context(cadata=center.call("GET", "/v1/about", local=True).body["ca"])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     password = file.read_text().strip()
     assert str(file) in center.log.read_text() and password not in center.log.read_text()
