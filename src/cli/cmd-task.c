@@ -5,6 +5,7 @@
 #include "follow.h"
 #include "format.h"
 #include "progress.h"
+#include "task-id.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,11 +53,11 @@ run_ls(GwCli *cli, GError **error)
     for (guint i = 0; i < gw_field_count(reply, "tasks"); i++) {
         JsonObject *task = gw_field_element(reply, "tasks", i);
         const char *since = gw_field_text(task, "started", gw_field_text(task, "created", NULL));
-        g_autofree char *time = gw_format_time(since, zone);
-        gw_table_add(table, gw_field_text(task, "id", "?"), time, gw_field_text(task, "vm", NULL),
-                     gw_field_text(task, "source", NULL), gw_field_text(task, "destination", NULL),
-                     gw_field_text(task, "state", "?"), gw_field_text(task, "step", NULL),
-                     gw_field_text(task, "user", NULL));
+        g_autofree char *time = gw_format_time(since, zone),
+                        *id = gw_task_id_short(gw_field_text(task, "id", "?"));
+        gw_table_add(table, id, time, gw_field_text(task, "vm", NULL), gw_field_text(task, "source", NULL),
+                     gw_field_text(task, "destination", NULL), gw_field_text(task, "state", "?"),
+                     gw_field_text(task, "step", NULL), gw_field_text(task, "user", NULL));
     }
     gw_cli_print_table(cli, table);
     return true;
@@ -152,11 +153,18 @@ print_task(GwCli *cli, JsonObject *task)
         printf("\n%s", findings);
 }
 
+static char *
+path_of_task(GwCli *cli, GError **error)
+{
+    g_autofree char *id = gw_task_id_find(cli, gw_args_positional(cli->args, 0), error);
+    return id ? gw_cli_path("tasks", id, NULL) : NULL;
+}
+
 static bool
 run_show(GwCli *cli, GError **error)
 {
-    g_autofree char *path = gw_cli_path_of_argument(cli, "tasks", NULL);
-    g_autoptr(JsonObject) task = gw_cli_call(cli, "GET", path, NULL, error);
+    g_autofree char *path = path_of_task(cli, error);
+    g_autoptr(JsonObject) task = path ? gw_cli_call(cli, "GET", path, NULL, error) : NULL;
     if (!task)
         return false;
     if (cli->json)
@@ -169,7 +177,8 @@ run_show(GwCli *cli, GError **error)
 static bool
 run_watch(GwCli *cli, GError **error)
 {
-    g_autoptr(JsonObject) task = gw_follow_task(cli, gw_args_positional(cli->args, 0), error);
+    g_autofree char *id = gw_task_id_find(cli, gw_args_positional(cli->args, 0), error);
+    g_autoptr(JsonObject) task = id ? gw_follow_task(cli, id, error) : NULL;
     if (!task)
         return cli->status == GW_EXIT_INTERRUPTED;
     gw_follow_print_end(cli, task);
@@ -179,8 +188,8 @@ run_watch(GwCli *cli, GError **error)
 static bool
 run_cancel(GwCli *cli, GError **error)
 {
-    g_autofree char *path = gw_cli_path_of_argument(cli, "tasks", NULL);
-    g_autoptr(JsonObject) task = gw_cli_call(cli, "DELETE", path, gw_cli_body(cli), error);
+    g_autofree char *path = path_of_task(cli, error);
+    g_autoptr(JsonObject) task = path ? gw_cli_call(cli, "DELETE", path, gw_cli_body(cli), error) : NULL;
     if (!task)
         return false;
     gw_cli_print_done(cli, task, "%s: %s", gw_args_positional(cli->args, 0),
@@ -204,11 +213,11 @@ const GwCommand gw_task_commands[] = {
      "godwit task ls --open\ngodwit task ls --vm web1 --state failed\n", run_ls},
     {"show", "TASK", json_options, "show a task",
      "Shows a task: how far it is, or how it ended, round by round, and what the checks had found.",
-     "godwit task show 17\n", run_show},
+     "godwit task show 3f0c9a52\n", run_show},
     {"watch", "TASK", json_options, "wait for a task's end",
      "Shows how far the task is until it ends, as 'godwit vm migrate' does. Ctrl-C asks whether to cancel it.",
-     "godwit task watch 17\n", run_watch},
+     "godwit task watch 3f0c9a52\n", run_watch},
     {"cancel", "TASK", cancel_options, "cancel a task",
      "Cancels a motion, at any step before its handover. The VM stays where it is.",
-     "godwit task cancel 17\n", run_cancel},
+     "godwit task cancel 3f0c9a52\n", run_cancel},
     {NULL}};

@@ -76,7 +76,7 @@ print_check(GwCli *cli, JsonObject *check)
                n_errors == 1 ? "" : "s", n_warnings, n_warnings == 1 ? "" : "s");
 }
 
-/* With all hosts, one that can take it is enough. */
+/* Of all hosts, one that can take it is enough. */
 static GwExit
 verdict(JsonObject *reply)
 {

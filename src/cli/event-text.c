@@ -33,6 +33,15 @@ append_member(JsonObject *object, const char *name, JsonNode *node, gpointer dat
     g_string_append_printf(line, " %s=%s", name, text);
 }
 
+char *
+gw_event_members(JsonObject *object)
+{
+    GString *line = g_string_new(NULL);
+    if (object)
+        json_object_foreach_member(object, append_member, line);
+    return g_strchug(g_string_free(line, FALSE));
+}
+
 /* A motion's events carry the task. */
 static char *
 motion_text(JsonObject *event, JsonObject *data)
@@ -67,7 +76,7 @@ gw_event_text(JsonObject *event, GTimeZone *zone)
     if (host)
         g_string_append_printf(line, "%s %s", vm ? " on" : "", host);
     if (task)
-        g_string_append_printf(line, " task %s", task);
+        g_string_append_printf(line, "%s task %s", vm || host ? "," : "", task);
     if (vm || host || task)
         g_string_append_c(line, ':');
     gsize length = line->len;

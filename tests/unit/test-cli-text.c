@@ -107,6 +107,8 @@ test_amounts(void)
         {gw_format_bits_per_s, 250e6, "250 Mbit/s"},
         {gw_format_ms, 9.84, "9.8 ms"},
         {gw_format_ms, 0, "0.0 ms"},
+        {gw_format_ms, 0.13, "130 µs"},
+        {gw_format_ms, 0.96, "1.0 ms"},
         {gw_format_ms, 99.96, "100 ms"},
         {gw_format_ms, 850, "850 ms"},
         {gw_format_ms, 1234, "1.23 s"},
