@@ -188,7 +188,7 @@ run_logout(GwCli *cli, GError **error)
     g_autoptr(JsonObject) reply = client ? gw_http_call(client, "POST", "/v1/logout", NULL, &cause) : NULL;
     if (!gw_session_remove(path, error))
         return false;
-    if (cause && !g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_AUTHENTICATED))
+    if (stored && cause && !g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_AUTHENTICATED))
         fprintf(stderr, "godwit: the center was not told, its end of the session lasts until %s: %s\n",
                 stored->expires ? stored->expires : "it expires", cause->message);
     gw_cli_print_done(cli, nothing, "logged out");

@@ -127,7 +127,7 @@ run_show(GwCli *cli, GError **error)
     gw_cli_print_line(cli, "VM", "%s (%s)", gw_field_text(vm, "name", "?"), gw_field_text(vm, "uuid", "?"));
     gw_cli_print_line(cli, "state", "%s%s%s", painted, status ? " since " : "", status ? since : "");
     gw_cli_print_line(cli, "host", "%s", gw_field_text(vm, "host", "?"));
-    gw_cli_print_line(cli, "size", "%s vCPUs, %s", vcpus, memory);
+    gw_cli_print_line(cli, "size", "%s vCPU%s, %s", vcpus, strcmp(vcpus, "1") == 0 ? "" : "s", memory);
     gw_cli_print_line(cli, "created", "%s", created);
     if (task)
         print_open_task(cli, task);

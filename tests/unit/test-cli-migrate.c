@@ -177,6 +177,8 @@ start_on_terminal(FakeCenter *center, pid_t *child)
 {
     struct winsize size = {.ws_row = 24, .ws_col = 80};
     int terminal = -1;
+    const char *program = g_getenv("GODWIT_CLI");
+    g_assert_nonnull(program);
     *child = forkpty(&terminal, NULL, NULL, &size);
     g_assert_cmpint(*child, >=, 0);
     if (*child == 0) {
@@ -184,7 +186,6 @@ start_on_terminal(FakeCenter *center, pid_t *child)
         setenv("GODWIT_CENTER", center->url, 1);
         setenv("GODWIT_TOKEN", FAKE_TOKEN, 1);
         setenv("GODWIT_CA", center->trust->authority_path, 1);
-        const char *program = getenv("GODWIT_CLI");
         execl(program, program, MIGRATE, (char *)NULL);
         _exit(99);
     }

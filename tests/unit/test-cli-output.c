@@ -107,7 +107,7 @@ static const struct {
     {"datastore ls", "ds         host1  yes        -         -  /srv/ds  not mounted  -\n", 0, true},
     {"vm ls", "web1   running  host1      2  4.0 GiB  3f0c9a52\n", 0, true},
     {"vm ls --host host2", "other  ?      host2", 0, true},
-    {"vm show web1", "size          1 vCPUs, 256 MiB\n", 0, true},
+    {"vm show web1", "size          1 vCPU, 256 MiB\n", 0, true},
     {"vm config web1", "\"vcpus\": 2", 0, false},
     {"vm stop web1", "web1: off\n", 0, false}, /* nobody is there to be asked */
     {"vm shutdown web1", "the guest decides", 0, false},

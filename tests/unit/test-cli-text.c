@@ -20,7 +20,7 @@ test_plain(void)
         {"\033[2J\033]0;owned\007", "\\x1b[2J\\x1b]0;owned\\x07"},
         {"a\r\b\177b", "a\\x0d\\x08\\x7fb"},
         {"\302\2332J", "\\u009b2J"},     /* CSI as one character */
-        {"x\342\200\256y", "x\\u202ey"}, /* right-to-left override */
+        {"x\342\200\256y", "x\\u202ey"}, /* right-to-left override, NOLINT(misc-misleading-bidirectional) */
         {"two\nlines\tand", "two\nlines\tand"},
         {"\xff\xfe", "\357\277\275\357\277\275"}, /* no UTF-8 */
     };
