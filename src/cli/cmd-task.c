@@ -82,8 +82,8 @@ print_motion(GwCli *cli, JsonObject *task)
     JsonObject *motion = gw_field_object(task, "motion");
     JsonObject *client = gw_field_object(motion, "client");
     double gap_ms = 0;
-    if (!motion)
-        return;
+    if (gw_field_number_or(motion, "bytes_on_wire", 0) <= 0)
+        return; /* it did not come so far */
     gw_cli_print_line(
         cli, "pages", "%.0f sent, %.0f zero, %.0f sent again", gw_field_number_or(motion, "pages_sent", 0),
         gw_field_number_or(motion, "pages_zero", 0), gw_field_number_or(motion, "pages_resent", 0));
@@ -140,9 +140,13 @@ print_task(GwCli *cli, JsonObject *task)
                       completed ? "" : gw_field_text(task, "step", "?"));
     if (completed || !gw_progress_has_ended(task))
         gw_cli_print_line(cli, completed ? "result" : "now", "%s", line);
-    if (why)
-        gw_cli_print_line(cli, "error", "%s (%s)", gw_field_text(why, "message", "?"),
-                          gw_field_text(why, "code", "?"));
+    if (why) {
+        /* What a check found is told below, better than in the message's further lines. */
+        g_autofree char *message = g_strdup(gw_field_text(why, "message", "?"));
+        if (gw_field_count(task, "findings") > 0)
+            message[strcspn(message, "\n")] = '\0';
+        gw_cli_print_line(cli, "error", "%s (%s)", message, gw_field_text(why, "code", "?"));
+    }
     gw_cli_print_line(cli, "asked by", "%s%s%s", gw_field_text(task, "user", "?"), reason ? ": " : "",
                       reason ? reason : "");
     print_times(cli, task);

@@ -54,7 +54,8 @@ motion_text(JsonObject *event, JsonObject *data)
     if (strcmp(gw_field_text(task, "state", ""), "completed") == 0)
         return gw_progress_summary(task);
     g_autofree char *line = gw_progress_line(task, 0);
-    return g_strconcat(line, message ? ": " : "", message, NULL);
+    g_auto(GStrv) message_lines = g_strsplit(message ? message : "", "\n", 2); /* the task has the rest */
+    return g_strconcat(line, message ? ": " : "", message_lines[0], NULL);
 }
 
 char *

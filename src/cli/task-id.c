@@ -47,8 +47,15 @@ gw_task_id_match(JsonObject *tasks, const char *text, GError **error)
 char *
 gw_task_id_find(GwCli *cli, const char *text, GError **error)
 {
-    if (is_whole(text))
+    g_autofree char *path = gw_cli_path("tasks", text, NULL);
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(JsonObject) task = gw_cli_call(cli, "GET", path, NULL, &cause);
+    if (task)
         return g_strdup(text);
+    if (!g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&cause));
+        return NULL;
+    }
     g_autoptr(JsonObject) tasks = gw_cli_call(cli, "GET", "/v1/tasks?limit=1000", NULL, error);
     return tasks ? gw_task_id_match(tasks, text, error) : NULL;
 }

@@ -8,8 +8,9 @@
  * Owned. */
 char *gw_task_id_short(const char *id);
 
-/* What a person calls a task, "3f0c9a52", "task-3f", as the id that the center knows. GW_ERROR_NOT_FOUND,
- * GW_ERROR_INVALID_ARGUMENT if more than one begins so. A whole id is not asked for. Owned. */
+/* What a person calls a task, "3f0c9a52", "task-3f", as the id that the center knows: that very id, or a
+ * beginning among the newest. GW_ERROR_NOT_FOUND, GW_ERROR_INVALID_ARGUMENT if more than one begins so.
+ * Owned. */
 char *gw_task_id_find(GwCli *cli, const char *text, GError **error);
 
 /* Pure: the one of the tasks that begins so. */
