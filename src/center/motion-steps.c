@@ -219,6 +219,8 @@ bool
 gw_motion_look(GwMotionStory *self)
 {
     const char *session = self->task->record.session;
+    if (!self->source)
+        return false;
     g_autoptr(JsonObject) motion = gw_host_client_vm(self->source, "GET", self->vm, "/motion", NULL, NULL);
     if (!motion || !session || g_strcmp0(gw_json_get_string(motion, "session"), session) != 0)
         return false;

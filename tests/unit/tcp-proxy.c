@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ typedef struct {
     TcpProxy *proxy;
     int fds[2];
     GThread *threads[2];
+    int n_ended; /* atomic: of the threads */
 } Wire;
 
 typedef struct {
@@ -124,11 +126,32 @@ carry_thread(void *data)
     g_free(direction);
     if (carry(wire, from)) {
         shutdown(wire->fds[!from], SHUT_WR); /* what was sent arrives before the end does */
-        return NULL;
+    } else {
+        shutdown(wire->fds[0], SHUT_RDWR);
+        shutdown(wire->fds[1], SHUT_RDWR);
     }
-    shutdown(wire->fds[0], SHUT_RDWR);
-    shutdown(wire->fds[1], SHUT_RDWR);
+    g_atomic_int_inc(&wire->n_ended);
     return NULL;
+}
+
+static void
+free_wire(Wire *wire)
+{
+    for (unsigned i = 0; i < 2; i++)
+        g_thread_join(wire->threads[i]);
+    close(wire->fds[0]);
+    close(wire->fds[1]);
+    g_free(wire);
+}
+
+static void
+reap_locked(TcpProxy *self)
+{
+    for (guint i = self->wires->len; i-- > 0;) {
+        Wire *wire = g_ptr_array_index(self->wires, i);
+        if (g_atomic_int_get(&wire->n_ended) == 2)
+            free_wire(g_ptr_array_steal_index_fast(self->wires, i));
+    }
 }
 
 static void
@@ -147,7 +170,10 @@ add_wire(TcpProxy *self, int fd)
     }
     Wire *wire = g_new0(Wire, 1);
     *wire = (Wire){.proxy = self, .fds = {fd, other}};
+    for (unsigned i = 0; i < 2; i++) /* a wire does not wait for more */
+        setsockopt(wire->fds[i], IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     g_mutex_lock(&self->lock);
+    reap_locked(self);
     g_ptr_array_add(self->wires, wire);
     for (unsigned i = 0; i < 2; i++) {
         Direction *direction = g_new(Direction, 1);
@@ -240,14 +266,8 @@ tcp_proxy_free(TcpProxy *self)
     shutdown(self->listening, SHUT_RDWR); /* wakes accept4(2) */
     g_thread_join(self->thread);
     close(self->listening);
-    for (guint i = 0; i < self->wires->len; i++) {
-        Wire *wire = g_ptr_array_index(self->wires, i);
-        for (unsigned j = 0; j < 2; j++)
-            g_thread_join(wire->threads[j]);
-        close(wire->fds[0]);
-        close(wire->fds[1]);
-        g_free(wire);
-    }
+    for (guint i = 0; i < self->wires->len; i++)
+        free_wire(g_ptr_array_index(self->wires, i));
     g_ptr_array_unref(self->wires);
     g_mutex_clear(&self->lock);
     g_cond_clear(&self->changed);

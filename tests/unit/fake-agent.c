@@ -1,0 +1,895 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Agents that are played.
+ *
+ * Each has a thread with its server, whose works run in the server's pool; all they know is behind one lock.
+ * In front of each is a wire that can be cut (tcp-proxy.h). */
+#include "fake-agent.h"
+
+#include "certificate.h"
+#include "http-server.h"
+#include "tcp-proxy.h"
+#include "vm-config.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+static const char *const engine_states[] = {"connecting", "first-round",  "pre-copy",
+                                            "switchover", "handing-over", "completed"};
+#define N_ENGINE_STATES G_N_ELEMENTS(engine_states)
+
+typedef struct {
+    char *name, *state, *config, *session, *secret, *motion; /* motion: its state; NULL: none */
+    char *error_code;                                        /* of the motion */
+    bool is_source;
+    int pid;
+} Vm;
+
+typedef struct {
+    FakeCluster *cluster;
+    char *name, *n;
+    GHashTable *vms; /* name → Vm */
+    TcpProxy *proxy;
+    unsigned proxy_port;
+    /* of its thread */
+    GMainContext *context;
+    GMainLoop *loop;
+    GThread *thread;
+    GwHttpServer *server;
+    GPtrArray *streams; /* of GwHttpRequest */
+    unsigned port;
+} Agent;
+
+typedef struct {
+    char *host, *method, *path_end;
+    FakeFault fault;
+    GwError code;
+} Fault;
+
+struct FakeCluster {
+    const GwAuthority *authority;
+    char *directory;
+    GPtrArray *agents;
+    GMutex lock; /* guards all below, and the agents' VMs */
+    GArray *faults;
+    bool fault_was_met;
+    GPtrArray *calls; /* of "host2 POST /v1/vms" */
+    char *stop_at, *fail_at, *secret;
+    GwError fail_code;
+    unsigned n_sessions;
+    int next_pid;
+};
+
+static void
+vm_free(void *data)
+{
+    Vm *vm = data;
+    g_free(vm->name);
+    g_free(vm->state);
+    g_free(vm->config);
+    g_free(vm->session);
+    g_free(vm->secret);
+    g_free(vm->motion);
+    g_free(vm->error_code);
+    g_free(vm);
+}
+
+static void
+set_text(char **text, const char *value)
+{
+    g_free(*text);
+    *text = g_strdup(value);
+}
+
+static Agent *
+find_agent(FakeCluster *self, const char *host)
+{
+    for (guint i = 0; i < self->agents->len; i++)
+        if (strcmp(((Agent *)self->agents->pdata[i])->name, host) == 0)
+            return self->agents->pdata[i];
+    g_error("no host %s", host);
+}
+
+static JsonObject *
+parse(const char *text)
+{
+    g_autoptr(GError) error = NULL;
+    JsonObject *object = gw_json_parse_object(text, -1, &error);
+    g_assert_no_error(error);
+    return object;
+}
+
+static JsonObject *
+facts(const Agent *self)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{\"name\": \"%s\", \"version\": \"0.1.0\", \"kernel\": \"6.18.44\","
+        " \"qemu\": {\"version\": \"7.2.22\", \"machines\": [\"pc-q35-7.2\"], \"accel\": \"tcg\","
+        "  \"cpu_models\": [{\"name\": \"qemu64\", \"missing\": []}]},"
+        " \"cpu\": {\"model\": \"a CPU\", \"vendor\": \"GenuineIntel\", \"count\": 8, \"features\": [\"sse2\"]},"
+        " \"memory\": {\"total_bytes\": 25769803776, \"available_bytes\": 17179869184},"
+        " \"switches\": [{\"name\": \"guests\", \"bridge\": \"br0\", \"uplinks\": [\"eth1\"], \"up\": true}],"
+        " \"port_groups\": [{\"name\": \"lan\", \"switch\": \"guests\"}],"
+        " \"motion_interfaces\": [{\"name\": \"motion0\", \"address\": \"10.71.0.%s\", \"prefix_length\": 24,"
+        "  \"speed_bits_per_s\": 1000000000, \"up\": true}],"
+        " \"datastores\": [{\"name\": \"ds\", \"path\": \"/srv/ds\", \"identity\": \"nfs:a\", \"error\": null,"
+        "  \"read_only\": false, \"capacity_bytes\": 1000000, \"free_bytes\": 500000}], \"problems\": []}",
+        self->name, self->n);
+    return parse(text);
+}
+
+static JsonObject *
+motion_json(const Vm *vm)
+{
+    JsonObject *error = NULL;
+    g_autofree char *text = g_strdup_printf(
+        "{\"role\": \"%s\", \"session\": \"%s\", \"state\": \"%s\", \"step\": \"x\", \"error\": null,"
+        " \"rounds\": [{\"round\": 0, \"found_pages\": 0, \"sent_bytes\": 4096000, \"ms\": 12.5},"
+        "  {\"round\": 1, \"found_pages\": 7, \"sent_bytes\": 28672, \"ms\": 1.5}],"
+        " \"downtime_ms\": 4.25, \"total_ms\": 80.5, \"precopy_ms\": 70, \"bytes_on_wire\": 4200000,"
+        " \"pages_sent\": 1007, \"pages_zero\": 99, \"pages_resent\": 7, \"streams\": 2, \"encrypted\": true,"
+        " \"cipher\": \"TLS_AES_128_GCM_SHA256\", \"rtt_us\": 130, \"link_bytes_per_s\": 100000000}",
+        vm->is_source ? "source" : "destination", vm->session, vm->motion);
+    JsonObject *object = parse(text);
+    if (vm->error_code) {
+        error = json_object_new();
+        json_object_set_string_member(error, "code", vm->error_code);
+        json_object_set_string_member(error, "message", "the engine's own words");
+        json_object_set_object_member(object, "error", error);
+    }
+    return object;
+}
+
+static JsonObject *
+status(const Vm *vm)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{\"name\": \"%s\", \"uuid\": \"3f0c9a52-7b1e-4d58-8f43-0a6c2b9d1e70\", \"state\": \"%s\", \"vcpus\": 1,"
+        " \"supervised\": true, \"supervisor\": {\"pid\": %d}, \"qemu\": {\"version\": \"7.2.22\", \"accel\":"
+        " \"tcg\"}, \"memory\": {\"size_bytes\": 1073741824, \"resident_bytes\": 4096, \"trace_armed\": false}}",
+        vm->name, vm->state, vm->pid);
+    JsonObject *object = parse(text);
+    if (vm->motion)
+        json_object_set_object_member(object, "motion", motion_json(vm));
+    else
+        json_object_set_null_member(object, "motion");
+    return object;
+}
+
+/* -- Events */
+typedef struct {
+    Agent *agent;
+    char *text;
+} Telling;
+
+static gboolean
+send_event(void *data)
+{
+    Telling *telling = data;
+    for (guint i = telling->agent->streams->len; i-- > 0;)
+        gw_http_stream_send(telling->agent->streams->pdata[i], telling->text, strlen(telling->text));
+    g_free(telling->text);
+    g_free(telling);
+    return G_SOURCE_REMOVE;
+}
+
+static char *
+event_text(const char *type, JsonObject *data)
+{
+    g_autofree char *line = gw_json_object_to_line(data);
+    json_object_unref(data);
+    return g_strdup_printf("event: %s\ndata: %s\n\n", type, line);
+}
+
+static void
+tell(Agent *self, const char *type, JsonObject *data)
+{
+    Telling *telling = g_new(Telling, 1);
+    *telling = (Telling){self, event_text(type, data)};
+    GSource *source = g_idle_source_new();
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, send_event, telling, NULL);
+    g_source_attach(source, self->context);
+    g_source_unref(source);
+}
+
+static void
+tell_status_locked(Agent *self, const char *vm)
+{
+    const Vm *found = g_hash_table_lookup(self->vms, vm);
+    JsonObject *data = json_object_new();
+    json_object_set_string_member(data, "vm", vm);
+    if (found)
+        json_object_set_object_member(data, "status", status(found));
+    else
+        json_object_set_null_member(data, "status");
+    tell(self, "vm.status", data);
+}
+
+static void
+tell_motion(Agent *self, const char *vm)
+{
+    JsonObject *data = json_object_new();
+    json_object_set_string_member(data, "vm", vm);
+    tell(self, "motion.state", data);
+}
+
+static void
+on_stream_closed(GwHttpRequest *request, void *user_data)
+{
+    Agent *self = user_data;
+    if (g_ptr_array_remove(self->streams, request))
+        gw_http_request_unref(request);
+}
+
+static JsonArray *
+vms_locked(Agent *self)
+{
+    JsonArray *array = json_array_new();
+    GHashTableIter iter;
+    void *vm;
+    g_hash_table_iter_init(&iter, self->vms);
+    while (g_hash_table_iter_next(&iter, NULL, &vm))
+        json_array_add_object_element(array, status(vm));
+    return array;
+}
+
+static void
+show_events(GwHttpRequest *request, void *user_data)
+{
+    Agent *self = user_data;
+    JsonObject *hello = facts(self);
+    g_mutex_lock(&self->cluster->lock);
+    json_object_set_array_member(hello, "vms", vms_locked(self));
+    g_mutex_unlock(&self->cluster->lock);
+    g_autofree char *text = event_text("host.hello", hello);
+    g_ptr_array_add(self->streams, gw_http_request_ref(request));
+    gw_http_stream_begin(request, "text/event-stream", on_stream_closed, self);
+    gw_http_stream_send(request, text, strlen(text));
+}
+
+/* -- The engine */
+static Agent *
+destination_of(FakeCluster *self, const Vm *source)
+{
+    for (guint i = 0; i < self->agents->len; i++) {
+        Agent *agent = self->agents->pdata[i];
+        const Vm *vm = g_hash_table_lookup(agent->vms, source->name);
+        if (vm && vm != source && g_strcmp0(vm->session, source->session) == 0)
+            return agent;
+    }
+    return NULL;
+}
+
+static void
+end_destination_locked(FakeCluster *self, const Vm *source)
+{
+    Agent *there = destination_of(self, source);
+    if (!there)
+        return;
+    g_hash_table_remove(there->vms, source->name);
+    tell_status_locked(there, source->name);
+}
+
+static void
+complete_locked(Agent *here, Vm *source)
+{
+    Agent *there = destination_of(here->cluster, source);
+    if (!there) { /* the door is gone */
+        set_text(&source->motion, "failed");
+        set_text(&source->error_code, "peer-lost");
+        set_text(&source->state, "running");
+        return;
+    }
+    Vm *vm = g_hash_table_lookup(there->vms, source->name);
+    set_text(&source->motion, "completed");
+    set_text(&source->state, "moved");
+    set_text(&vm->motion, "completed");
+    set_text(&vm->state, "running");
+    tell_status_locked(there, source->name);
+    tell_status_locked(here, source->name);
+}
+
+static void
+advance_locked(Agent *here, Vm *vm)
+{
+    FakeCluster *self = here->cluster;
+    if (!vm->is_source || !vm->motion || g_strcmp0(vm->motion, self->stop_at) == 0)
+        return;
+    for (size_t i = 0; i + 1 < N_ENGINE_STATES; i++) {
+        if (strcmp(vm->motion, engine_states[i]) != 0)
+            continue;
+        if (g_strcmp0(vm->motion, self->fail_at) == 0) {
+            set_text(&vm->motion, "failed");
+            set_text(&vm->error_code, gw_error_code_name(self->fail_code));
+            g_clear_pointer(&self->fail_at, g_free);
+            end_destination_locked(self, vm);
+        } else if (i + 2 == N_ENGINE_STATES) {
+            complete_locked(here, vm);
+        } else {
+            set_text(&vm->motion, engine_states[i + 1]);
+        }
+        tell_motion(here, vm->name);
+        return;
+    }
+}
+
+/* -- Calls */
+static bool
+set_error(GError **error, GwError code, const char *text)
+{
+    g_set_error_literal(error, GW_ERROR, (int)code, text);
+    return false;
+}
+
+/* Whether there is a fault for this call, which is used up. */
+static bool
+take_fault(Agent *self, GwHttpRequest *request, Fault *ret_fault)
+{
+    FakeCluster *cluster = self->cluster;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&cluster->lock);
+    const char *method = gw_http_request_method(request), *path = gw_http_request_path(request);
+    g_ptr_array_add(cluster->calls, g_strdup_printf("%s %s %s", self->name, method, path));
+    for (guint i = 0; i < cluster->faults->len; i++) {
+        const Fault *fault = &g_array_index(cluster->faults, Fault, i);
+        if (strcmp(fault->host, self->name) != 0 || strcmp(fault->method, method) != 0 ||
+            !g_str_has_suffix(path, fault->path_end))
+            continue;
+        *ret_fault = (Fault){.fault = fault->fault, .code = fault->code};
+        cluster->fault_was_met = true;
+        g_array_remove_index(cluster->faults, i);
+        return true;
+    }
+    return false;
+}
+
+static void
+cut(Agent *self)
+{
+    tcp_proxy_set(self->proxy, PROXY_CUTS_ONCE);
+}
+
+typedef JsonObject *(*Call)(Agent *self, Vm *vm, GwHttpRequest *request, GError **error);
+
+/* `call` with the lock held, and with what may go wrong around it. */
+static JsonObject *
+answer(Agent *self, GwHttpRequest *request, Call call, GError **error)
+{
+    Fault fault;
+    JsonObject *reply = NULL;
+    bool is_faulty = take_fault(self, request, &fault);
+    if (is_faulty && fault.fault == FAKE_ANSWERS_ERROR) {
+        set_error(error, fault.code, "it was told to fail");
+        return NULL;
+    }
+    const char *name = gw_http_request_param(request, "vm");
+    if (!is_faulty || fault.fault == FAKE_CUT_BEHIND) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->cluster->lock);
+        Vm *vm = name ? g_hash_table_lookup(self->vms, name) : NULL;
+        if (name && !vm)
+            set_error(error, GW_ERROR_NOT_FOUND, "no such VM here");
+        else
+            reply = call(self, vm, request, error);
+    }
+    if (is_faulty) {
+        cut(self);
+        if (!reply && !*error)
+            set_error(error, GW_ERROR_FAILED, "this never arrives");
+    }
+    return reply;
+}
+
+#define WORK(name)                                                                                           \
+    static JsonObject *work_##name(GwHttpRequest *request, void *user_data, GError **error)                  \
+    {                                                                                                        \
+        return answer(user_data, request, name, error);                                                      \
+    }
+
+static JsonObject *
+show_host(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    return facts(self);
+}
+WORK(show_host)
+
+static JsonObject *
+show_vm(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    return status(vm);
+}
+WORK(show_vm)
+
+static JsonObject *
+show_config(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    return parse(vm->config);
+}
+WORK(show_config)
+
+static JsonObject *
+show_check(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    return parse("{\"findings\": []}");
+}
+WORK(show_check)
+
+static JsonObject *
+start_vm(Agent *self, Vm *none, GwHttpRequest *request, GError **error)
+{
+    JsonObject *body = gw_http_request_json(request, error);
+    JsonObject *config = body ? gw_json_get_object(body, "config") : NULL;
+    const char *mode = body ? gw_json_get_string(body, "mode") : NULL;
+    g_assert_nonnull(config);
+    g_autofree char *text = gw_json_object_to_line(config);
+    g_autoptr(GwVmConfig) parsed = gw_vm_config_parse(text, -1, error);
+    g_assert_nonnull(parsed);
+    if (g_hash_table_contains(self->vms, parsed->name)) {
+        set_error(error, GW_ERROR_EXISTS, "there is one");
+        return NULL;
+    }
+    Vm *vm = g_new0(Vm, 1);
+    vm->name = g_strdup(parsed->name);
+    vm->state = g_strdup(strcmp(mode, "incoming") == 0 ? "incoming" : "running");
+    vm->config = g_strdup(text);
+    vm->pid = self->cluster->next_pid++;
+    g_hash_table_insert(self->vms, g_strdup(vm->name), vm);
+    tell_status_locked(self, vm->name);
+    return status(vm);
+}
+WORK(start_vm)
+
+static JsonObject *
+remove_vm(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    g_autofree char *name = g_strdup(vm->name);
+    if (strcmp(vm->state, "running") == 0 || strcmp(vm->state, "paused") == 0) {
+        set_error(error, GW_ERROR_WRONG_STATE, "the VM is running: power it off first");
+        return NULL;
+    }
+    g_hash_table_remove(self->vms, name);
+    tell_status_locked(self, name);
+    return json_object_new();
+}
+WORK(remove_vm)
+
+static JsonObject *
+power(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    JsonObject *body = gw_http_request_json(request, error);
+    const char *action = body ? gw_json_get_string(body, "action") : NULL;
+    bool starts = g_strcmp0(action, "start") == 0 || g_strcmp0(action, "resume") == 0;
+    set_text(&vm->state, starts ? "running" : g_strcmp0(action, "pause") == 0 ? "paused" : "off");
+    tell_status_locked(self, vm->name);
+    JsonObject *reply = json_object_new();
+    json_object_set_string_member(reply, "state", vm->state);
+    return reply;
+}
+WORK(power)
+
+static JsonObject *
+receive(Agent *self, Vm *vm, JsonObject *body, GError **error)
+{
+    JsonArray *listen = gw_json_get_array(body, "listen");
+    g_autofree char *own = g_strconcat("10.71.0.", self->n, NULL);
+    g_assert_cmpuint(json_array_get_length(listen), ==, 1);
+    g_assert_cmpstr(json_array_get_string_element(listen, 0), ==, own);
+    if (strcmp(vm->state, "incoming") != 0) {
+        set_error(error, GW_ERROR_WRONG_STATE, "it does not wait");
+        return NULL;
+    }
+    g_free(vm->session);
+    g_free(vm->secret);
+    vm->session = g_strdup_printf("%032x", ++self->cluster->n_sessions);
+    vm->secret = g_strdup_printf("%064x", 0xbeef0000 + self->cluster->n_sessions);
+    set_text(&vm->motion, "waiting");
+    set_text(&self->cluster->secret, vm->secret);
+    g_autofree char *text = g_strdup_printf("{\"session\": \"%s\", \"secret\": \"%s\", \"addresses\": "
+                                            "[{\"address\": \"%s\", \"port\": 40125}], \"tls\": true}",
+                                            vm->session, vm->secret, own);
+    return parse(text);
+}
+
+static JsonObject *
+send_vm(Agent *self, Vm *vm, JsonObject *body, GError **error)
+{
+    JsonObject *address = gw_json_array_object(gw_json_get_array(body, "addresses"), 0);
+    g_autofree char *own = g_strconcat("10.71.0.", self->n, NULL);
+    g_assert_cmpstr(gw_json_get_string(address, "local"), ==, own);
+    set_text(&vm->session, gw_json_get_string(body, "session"));
+    Agent *there = destination_of(self->cluster, vm);
+    const Vm *waiting = there ? g_hash_table_lookup(there->vms, vm->name) : NULL;
+    if (waiting)
+        g_assert_cmpstr(gw_json_get_string(body, "secret"), ==, waiting->secret);
+    set_text(&vm->motion, "connecting");
+    g_clear_pointer(&vm->error_code, g_free);
+    vm->is_source = true;
+    return motion_json(vm);
+}
+
+static JsonObject *
+begin_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    JsonObject *body = gw_http_request_json(request, error);
+    return strcmp(gw_json_get_string(body, "action"), "receive") == 0 ? receive(self, vm, body, error)
+                                                                      : send_vm(self, vm, body, error);
+}
+WORK(begin_motion)
+
+static JsonObject *
+show_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    if (!vm->motion) {
+        set_error(error, GW_ERROR_NOT_FOUND, "there was none");
+        return NULL;
+    }
+    JsonObject *reply = motion_json(vm);
+    advance_locked(self, vm);
+    return reply;
+}
+WORK(show_motion)
+
+static JsonObject *
+cancel_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    if (!vm->motion || strcmp(vm->motion, "handing-over") == 0 || strcmp(vm->motion, "completed") == 0) {
+        set_error(error, GW_ERROR_WRONG_STATE, "too late to cancel");
+        return NULL;
+    }
+    set_text(&vm->motion, "cancelled");
+    set_text(&vm->error_code, "cancelled");
+    end_destination_locked(self->cluster, vm);
+    tell_motion(self, vm->name);
+    return json_object_new();
+}
+WORK(cancel_motion)
+
+static JsonObject *
+resolve_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    JsonObject *body = gw_http_request_json(request, error);
+    bool discard = g_strcmp0(gw_json_get_string(body, "outcome"), "discard") == 0;
+    set_text(&vm->motion, discard ? "completed" : "failed");
+    set_text(&vm->state, discard ? "moved" : "running");
+    tell_status_locked(self, vm->name);
+    return json_object_new();
+}
+WORK(resolve_motion)
+
+static JsonObject *
+listen_probe(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{\"token\": \"t\", \"listening\": [{\"address\": \"10.71.0.%s\", \"port\": 40001}]}", self->n);
+    return parse(text);
+}
+WORK(listen_probe)
+
+static JsonObject *
+probe(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+{
+    JsonObject *body = gw_http_request_json(request, error);
+    JsonObject *path = gw_json_array_object(gw_json_get_array(body, "paths"), 0);
+    g_autofree char *text = g_strdup_printf(
+        "{\"paths\": [{\"source_address\": \"%s\", \"destination_address\": \"%s\", \"reachable\": true,"
+        " \"rtt_us\": 130, \"bits_per_s\": 900000000, \"error\": null}]}",
+        gw_json_get_string(path, "source_address"), gw_json_get_string(path, "destination_address"));
+    return parse(text);
+}
+WORK(probe)
+
+/* -- Life */
+static void
+add_routes(Agent *self)
+{
+    GwHttpServer *server = self->server;
+    gw_http_server_add_route(server, "GET", "/v1/events", show_events, self);
+    gw_http_server_add_work(server, "GET", "/v1/host", work_show_host, self);
+    gw_http_server_add_work(server, "POST", "/v1/vms", work_start_vm, self);
+    gw_http_server_add_work(server, "GET", "/v1/vms/{vm}", work_show_vm, self);
+    gw_http_server_add_work(server, "DELETE", "/v1/vms/{vm}", work_remove_vm, self);
+    gw_http_server_add_work(server, "GET", "/v1/vms/{vm}/config", work_show_config, self);
+    gw_http_server_add_work(server, "POST", "/v1/vms/{vm}/power", work_power, self);
+    gw_http_server_add_work(server, "GET", "/v1/vms/{vm}/motion/check", work_show_check, self);
+    gw_http_server_add_work(server, "POST", "/v1/vms/{vm}/motion/resolve", work_resolve_motion, self);
+    gw_http_server_add_work(server, "GET", "/v1/vms/{vm}/motion", work_show_motion, self);
+    gw_http_server_add_work(server, "POST", "/v1/vms/{vm}/motion", work_begin_motion, self);
+    gw_http_server_add_work(server, "DELETE", "/v1/vms/{vm}/motion", work_cancel_motion, self);
+    gw_http_server_add_work(server, "POST", "/v1/probe/listen", work_listen_probe, self);
+    gw_http_server_add_work(server, "POST", "/v1/probe", work_probe, self);
+}
+
+static char *
+in_directory(const Agent *self, const char *what)
+{
+    return g_strdup_printf("%s/%s-%s.pem", self->cluster->directory, self->name, what);
+}
+
+static void
+write_identity(Agent *self)
+{
+    g_autoptr(GError) error = NULL;
+    const GwAuthority *authority = self->cluster->authority;
+    g_autofree char *key = gw_key_new(&error), *key_path = in_directory(self, "key"),
+                    *path = in_directory(self, "cert");
+    g_autofree char *request = gw_certificate_request_new(key, self->name, &error);
+    g_autofree char *pem = gw_authority_sign_host(authority, request, self->name, "127.0.0.1", &error);
+    g_assert_no_error(error);
+    g_assert_true(g_file_set_contents_full(key_path, key, -1, G_FILE_SET_CONTENTS_NONE, 0600, &error));
+    g_assert_true(g_file_set_contents(path, pem, -1, &error));
+}
+
+static void *
+agent_main(void *data)
+{
+    Agent *self = data;
+    g_main_context_push_thread_default(self->context);
+    g_main_loop_run(self->loop);
+    for (guint i = self->streams->len; i-- > 0;) {
+        gw_http_stream_end(self->streams->pdata[i]);
+        gw_http_request_unref(self->streams->pdata[i]);
+    }
+    gw_http_server_free(self->server);
+    while (g_main_context_iteration(self->context, FALSE))
+        ;
+    g_main_context_pop_thread_default(self->context);
+    return NULL;
+}
+
+static gboolean
+quit(void *data)
+{
+    g_main_loop_quit(data);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+agent_free(void *data)
+{
+    Agent *self = data;
+    g_autoptr(GSource) source = g_idle_source_new();
+    tcp_proxy_free(self->proxy);
+    g_source_set_callback(source, quit, self->loop, NULL);
+    g_source_attach(source, self->context);
+    g_thread_join(self->thread);
+    g_main_loop_unref(self->loop);
+    g_main_context_unref(self->context);
+    g_ptr_array_unref(self->streams);
+    g_hash_table_unref(self->vms);
+    g_autofree char *key = in_directory(self, "key"), *certificate = in_directory(self, "cert");
+    g_unlink(key);
+    g_unlink(certificate);
+    g_free(self->name);
+    g_free(self->n);
+    g_free(self);
+}
+
+unsigned
+fake_cluster_add_host(FakeCluster *cluster, unsigned n)
+{
+    g_autoptr(GError) error = NULL;
+    Agent *self = g_new0(Agent, 1);
+    self->cluster = cluster;
+    self->name = g_strdup_printf("host%u", n);
+    self->n = g_strdup_printf("%u", n);
+    self->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, vm_free);
+    self->streams = g_ptr_array_new();
+    self->context = g_main_context_new();
+    self->loop = g_main_loop_new(self->context, FALSE);
+    write_identity(self);
+    g_autofree char *key = in_directory(self, "key"), *certificate = in_directory(self, "cert");
+    GwTlsFiles files = {.authority = gw_authority_files(cluster->authority)->authority,
+                        .certificate = certificate,
+                        .key = key};
+    g_main_context_push_thread_default(self->context);
+    self->server = gw_http_server_new("fake");
+    add_routes(self);
+    self->port = gw_http_server_listen_tls(self->server, "127.0.0.1", 0, &files, true, &error);
+    g_main_context_pop_thread_default(self->context);
+    g_assert_no_error(error);
+    self->proxy = tcp_proxy_new(self->port, &self->proxy_port);
+    self->thread = g_thread_new("fake-agent", agent_main, self);
+    g_ptr_array_add(cluster->agents, self);
+    return self->proxy_port;
+}
+
+static void
+fault_clear(void *data)
+{
+    Fault *fault = data;
+    g_free(fault->host);
+    g_free(fault->method);
+    g_free(fault->path_end);
+}
+
+FakeCluster *
+fake_cluster_new(const GwAuthority *authority, const char *directory)
+{
+    FakeCluster *self = g_new0(FakeCluster, 1);
+    self->authority = authority;
+    self->directory = g_strdup(directory);
+    self->agents = g_ptr_array_new_with_free_func(agent_free);
+    self->faults = g_array_new(FALSE, FALSE, sizeof(Fault));
+    g_array_set_clear_func(self->faults, fault_clear);
+    self->calls = g_ptr_array_new_with_free_func(g_free);
+    self->next_pid = 1000;
+    g_mutex_init(&self->lock);
+    return self;
+}
+
+void
+fake_cluster_free(FakeCluster *self)
+{
+    g_ptr_array_unref(self->agents);
+    g_array_unref(self->faults);
+    g_ptr_array_unref(self->calls);
+    g_mutex_clear(&self->lock);
+    g_free(self->directory);
+    g_free(self->stop_at);
+    g_free(self->fail_at);
+    g_free(self->secret);
+    g_free(self);
+}
+
+void
+fake_fault(FakeCluster *self, const char *host, const char *method, const char *path_end, FakeFault fault,
+           GwError code)
+{
+    Fault each = {g_strdup(host), g_strdup(method), g_strdup(path_end), fault, code};
+    g_mutex_lock(&self->lock);
+    self->fault_was_met = false;
+    g_array_append_val(self->faults, each);
+    g_mutex_unlock(&self->lock);
+}
+
+void
+fake_no_faults(FakeCluster *self)
+{
+    g_mutex_lock(&self->lock);
+    g_array_set_size(self->faults, 0);
+    g_mutex_unlock(&self->lock);
+}
+
+bool
+fake_fault_was_met(FakeCluster *self)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    return self->fault_was_met;
+}
+
+void
+fake_set_away(FakeCluster *self, const char *host, bool is_away)
+{
+    tcp_proxy_set(find_agent(self, host)->proxy, is_away ? PROXY_IS_DOWN : PROXY_WORKS);
+}
+
+char *
+fake_vm_config(const char *vm)
+{
+    guint n = g_str_hash(vm) & 0xff;
+    return g_strdup_printf("{\"name\": \"%s\", \"uuid\": \"3f0c9a52-7b1e-4d58-8f43-0a6c2b9d1e%02x\","
+                           " \"machine\": \"pc-q35-7.2\", \"vcpus\": 1, \"cpu_model\": \"qemu64\","
+                           " \"memory_mib\": 1024, \"disks\": [{\"id\": \"root\", \"datastore\": \"ds\","
+                           " \"path\": \"%s/root.qcow2\", \"format\": \"qcow2\"}],"
+                           " \"nics\": [{\"port_group\": \"lan\", \"mac\": \"52:54:00:12:34:%02x\"}]}",
+                           vm, n, vm, n);
+}
+
+void
+fake_add_vm(FakeCluster *self, const char *host, const char *name, const char *state)
+{
+    Agent *agent = find_agent(self, host);
+    Vm *vm = g_new0(Vm, 1);
+    vm->name = g_strdup(name);
+    vm->state = g_strdup(state);
+    vm->config = fake_vm_config(name);
+    g_mutex_lock(&self->lock);
+    vm->pid = self->next_pid++;
+    g_hash_table_replace(agent->vms, g_strdup(name), vm);
+    tell_status_locked(agent, name);
+    g_mutex_unlock(&self->lock);
+}
+
+void
+fake_set_vm(FakeCluster *self, const char *host, const char *name, const char *state)
+{
+    Agent *agent = find_agent(self, host);
+    g_mutex_lock(&self->lock);
+    Vm *vm = g_hash_table_lookup(agent->vms, name);
+    g_assert_nonnull(vm);
+    set_text(&vm->state, state);
+    if (vm->motion && strcmp(state, "crashed") == 0) {
+        set_text(&vm->motion, "failed");
+        set_text(&vm->error_code, "vmm-failed");
+    }
+    tell_status_locked(agent, name);
+    g_mutex_unlock(&self->lock);
+}
+
+void
+fake_remove_vm(FakeCluster *self, const char *host, const char *vm)
+{
+    Agent *agent = find_agent(self, host);
+    g_mutex_lock(&self->lock);
+    g_hash_table_remove(agent->vms, vm);
+    tell_status_locked(agent, vm);
+    g_mutex_unlock(&self->lock);
+}
+
+char *
+fake_state(FakeCluster *self, const char *host, const char *vm)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    const Vm *found = g_hash_table_lookup(find_agent(self, host)->vms, vm);
+    return g_strdup(found ? found->state : "absent");
+}
+
+void
+fake_stop_engines_at(FakeCluster *self, const char *state)
+{
+    g_mutex_lock(&self->lock);
+    set_text(&self->stop_at, state);
+    g_mutex_unlock(&self->lock);
+}
+
+void
+fake_fail_engine_at(FakeCluster *self, const char *state, GwError code)
+{
+    g_mutex_lock(&self->lock);
+    set_text(&self->fail_at, state);
+    self->fail_code = code;
+    g_mutex_unlock(&self->lock);
+}
+
+static Vm *
+source_locked(FakeCluster *self, const char *name, Agent **ret_agent)
+{
+    for (guint i = 0; i < self->agents->len; i++) {
+        Agent *agent = self->agents->pdata[i];
+        Vm *vm = g_hash_table_lookup(agent->vms, name);
+        *ret_agent = agent;
+        if (vm && vm->is_source)
+            return vm;
+    }
+    g_error("%s is nowhere a source", name);
+}
+
+void
+fake_complete_engine(FakeCluster *self, const char *name)
+{
+    Agent *agent = NULL;
+    g_mutex_lock(&self->lock);
+    Vm *vm = source_locked(self, name, &agent);
+    complete_locked(agent, vm);
+    tell_motion(agent, name);
+    g_mutex_unlock(&self->lock);
+}
+
+void
+fake_unresolve_engine(FakeCluster *self, const char *name)
+{
+    Agent *agent = NULL;
+    g_mutex_lock(&self->lock);
+    Vm *vm = source_locked(self, name, &agent);
+    set_text(&vm->motion, "unresolved");
+    set_text(&vm->state, "paused");
+    tell_motion(agent, name);
+    g_mutex_unlock(&self->lock);
+}
+
+unsigned
+fake_n_calls(FakeCluster *self, const char *host, const char *method, const char *path_end)
+{
+    unsigned n = 0;
+    g_autofree char *begin = g_strdup_printf("%s %s ", host, method);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    for (guint i = 0; i < self->calls->len; i++)
+        n += g_str_has_prefix(self->calls->pdata[i], begin) &&
+             g_str_has_suffix(self->calls->pdata[i], path_end);
+    return n;
+}
+
+char *
+fake_secret(FakeCluster *self)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    return g_strdup(self->secret);
+}
