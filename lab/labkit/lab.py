@@ -216,6 +216,10 @@ class Host:
     def runtime_dir(self) -> Path:
         return state.runtime_directory(self._lab.name, self.name)
 
+    @property
+    def motion_interfaces(self) -> list[str]:
+        return [link.interface for link in self._node.links if link.interface.startswith("motion")]
+
     def address(self, interface: str) -> str:
         """Without prefix length."""
         address = self._node.link(interface).address

@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "lab"))
 
+from labkit.cluster import Cluster  # noqa: E402
 from labkit.guest import Guest  # noqa: E402
 from labkit.lab import Lab, remove  # noqa: E402
 from labkit.vm import GODWIT_VM, IMAGE_DIR, Vm, config  # noqa: E402
-from motion_rig import Rig  # noqa: E402
+from motion_rig import Rig, taps  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -32,12 +33,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def lab(request):
-    """A lab of two hosts for the tests of one file, which may name its MOTION_LINKS."""
+    """A lab for the tests of one file, which may name its HOSTS (two) and MOTION_LINKS (one)."""
     assert GODWIT_VM.exists(), f"{GODWIT_VM} is not built"
     assert (IMAGE_DIR / "vmlinuz").exists(), f"no guest image in {IMAGE_DIR}: 'make image' builds it"
     name = f"t-{os.getpid()}"
     remove(name)
-    with Lab.up(name, hosts=2, motion_links=getattr(request.module, "MOTION_LINKS", 1)) as up:
+    hosts, links = (getattr(request.module, what, n) for what, n in (("HOSTS", 2), ("MOTION_LINKS", 1)))
+    with Lab.up(name, hosts=hosts, motion_links=links) as up:
         yield up
 
 
@@ -99,10 +101,26 @@ def rig(lab, tmp_path_factory):
     up.close()
 
 
+@pytest.fixture(scope="module")
+def cluster(lab, tmp_path_factory):
+    """A center and an agent on each host of the lab, for the tests of a file."""
+    up = Cluster(lab, tmp_path_factory.mktemp("cluster"))
+    try:
+        yield up.up()
+    finally:
+        up.close()
+    for host in lab.hosts:
+        vms = host.runtime_dir / "vms"
+        assert not vms.exists() or list(vms.iterdir()) == [], "a VM's directory is left"
+        assert taps(host) == [], "a TAP is left"
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A test of motions that failed tells what there was on both hosts."""
+    """A test of motions that failed tells what there was on the hosts."""
     outcome = yield
-    rig = getattr(item, "funcargs", {}).get("rig")
-    if rig and call.when == "call" and call.excinfo is not None:
-        outcome.get_result().sections.append(("hosts", rig.describe()))
+    if call.when != "call" or call.excinfo is None:
+        return
+    for name in ("rig", "cluster"):
+        if fixture := getattr(item, "funcargs", {}).get(name):
+            outcome.get_result().sections.append((name, fixture.describe()))
