@@ -153,6 +153,7 @@ run_audit(GwCli *cli, GError **error)
         {"FROM"},
         {"ACTION"},
         {"OBJECT", .may_shrink = true},
+        {"DETAILS", .may_shrink = true},
         {"RESULT", .colour = result_colour},
         {"REASON", .may_shrink = true},
         {"MESSAGE", .may_shrink = true},
@@ -175,9 +176,10 @@ run_audit(GwCli *cli, GError **error)
     for (guint i = 0; i < gw_field_count(reply, "audit"); i++) {
         JsonObject *entry = gw_field_element(reply, "audit", i);
         g_autofree char *time = gw_format_time(gw_field_text(entry, "at", NULL), zone);
+        g_autofree char *details = gw_event_members(gw_field_object(entry, "details"));
         gw_table_add(table, time, gw_field_text(entry, "user", NULL),
                      gw_field_text(entry, "address", "local"), gw_field_text(entry, "action", NULL),
-                     gw_field_text(entry, "object", NULL), gw_field_text(entry, "result", NULL),
+                     gw_field_text(entry, "object", NULL), details, gw_field_text(entry, "result", NULL),
                      gw_field_text(entry, "reason", NULL), gw_field_text(entry, "message", NULL));
     }
     gw_cli_print_table(cli, table);

@@ -106,10 +106,14 @@ print_datastores(GwCli *cli, JsonObject *facts)
         g_autofree char *free_bytes = gw_format_bytes(gw_field_number_or(each, "free_bytes", -1)),
                         *capacity = gw_format_bytes(gw_field_number_or(each, "capacity_bytes", -1));
         const char *trouble = gw_field_text(each, "error", NULL);
-        gw_cli_print_line(cli, i == 0 ? "datastores" : "", "%s at %s, %s of %s free%s%s%s",
+        if (trouble) {
+            gw_cli_print_line(cli, i == 0 ? "datastores" : "", "%s at %s: %s",
+                              gw_field_text(each, "name", "?"), gw_field_text(each, "path", "?"), trouble);
+            continue;
+        }
+        gw_cli_print_line(cli, i == 0 ? "datastores" : "", "%s at %s, %s of %s free%s",
                           gw_field_text(each, "name", "?"), gw_field_text(each, "path", "?"), free_bytes,
-                          capacity, gw_field_bool(each, "read_only") ? ", read-only" : "",
-                          trouble ? ": " : "", trouble ? trouble : "");
+                          capacity, gw_field_bool(each, "read_only") ? ", read-only" : "");
     }
 }
 

@@ -50,8 +50,11 @@ add_datastore(GwTable *table, JsonObject *datastore)
     for (guint i = 0; i < gw_field_count(datastore, "hosts"); i++) {
         JsonObject *host = gw_field_element(datastore, "hosts", i);
         const char *state = gw_field_bool(host, "read_only") ? "read-only" : "up";
-        g_autofree char *free_bytes = gw_format_bytes(gw_field_number_or(host, "free_bytes", -1)),
-                        *capacity = gw_format_bytes(gw_field_number_or(host, "capacity_bytes", -1));
+        bool known = gw_field_number_or(host, "capacity_bytes", 0) > 0; /* 0: it could not be asked */
+        g_autofree char *free_bytes =
+                            gw_format_bytes(known ? gw_field_number_or(host, "free_bytes", -1) : -1),
+                        *capacity =
+                            gw_format_bytes(known ? gw_field_number_or(host, "capacity_bytes", -1) : -1);
         gw_table_add(table, gw_field_text(datastore, "name", "?"), gw_field_text(host, "host", "?"), shared,
                      free_bytes, capacity, gw_field_text(host, "path", NULL),
                      gw_field_text(host, "error", state), vms);

@@ -66,13 +66,13 @@ ask_person(GwCli *cli, const GwCenterUrl *url, const char *fingerprint, GError *
         g_set_error(
             error, GW_ERROR, GW_ERROR_NOT_PERMITTED,
             "nothing says whether %s is to be trusted: give --fingerprint (it calls itself %s; compare "
-            "with what the center printed at its first start) or --ca FILE",
+            "with what 'godwit about' says on the center's own machine) or --ca FILE",
             url->text, fingerprint);
         return false;
     }
     fprintf(stderr,
             "The authority of %s has the fingerprint\n  %s\n"
-            "Compare it with what the center printed at its first start.\n",
+            "Compare it with what 'godwit about' says on the center's own machine.\n",
             url->text, fingerprint);
     if (gw_prompt_yes("Trust it?"))
         return true;
@@ -188,7 +188,7 @@ run_logout(GwCli *cli, GError **error)
     g_autoptr(JsonObject) reply = client ? gw_http_call(client, "POST", "/v1/logout", NULL, &cause) : NULL;
     if (!gw_session_remove(path, error))
         return false;
-    if (cause && !g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_AUTHENTICATED))
+    if (stored && cause && !g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_AUTHENTICATED))
         fprintf(stderr, "godwit: the center was not told, its end of the session lasts until %s: %s\n",
                 stored->expires ? stored->expires : "it expires", cause->message);
     gw_cli_print_done(cli, nothing, "logged out");
@@ -218,6 +218,23 @@ run_whoami(GwCli *cli, GError **error)
 }
 
 static bool
+run_about(GwCli *cli, GError **error)
+{
+    g_autoptr(JsonObject) about = gw_cli_call(cli, "GET", "/v1/about", NULL, error);
+    if (!about)
+        return false;
+    if (cli->json) {
+        gw_cli_print_json(about);
+        return true;
+    }
+    gw_cli_print_line(cli, "center", "%s (%s)", gw_field_text(about, "name", "?"),
+                      gw_cli_session(cli, NULL)->center);
+    gw_cli_print_line(cli, "version", "godwit %s", gw_field_text(about, "version", "?"));
+    gw_cli_print_line(cli, "fingerprint", "%s", gw_field_text(about, "fingerprint", "?"));
+    return true;
+}
+
+static bool
 run_completion(GwCli *cli, GError **error)
 {
     const char *shell = gw_args_positional(cli->args, 0);
@@ -238,7 +255,7 @@ static const GwOption login_options[] = {
     {"ca", GW_OPTION_TEXT, "FILE", "trust the center by this certificate of its authority"},
     {"fingerprint", GW_OPTION_TEXT, "HEX",
      "trust the center if its authority's certificate has this SHA-256 "
-     "fingerprint, which the center printed at its first start"},
+     "fingerprint: 'godwit about' on the center's own machine says it"},
     GW_JSON_OPTION,
     {NULL}};
 static const GwOption json_options[] = {GW_JSON_OPTION, {NULL}};
@@ -257,6 +274,10 @@ const GwCommand gw_session_commands[] = {
     {"whoami", NULL, json_options, "whose session is in use",
      "Says who you are to which center, after asking it whether the session still holds.", "godwit whoami\n",
      run_whoami},
+    {"about", NULL, json_options, "which center is in use",
+     "Shows the center: its name, its version, and the fingerprint of its authority's certificate, by which others can "
+     "trust it. On the center's own machine root needs no session for this.",
+     "godwit about\n", run_about},
     {"completion", "SHELL", no_options, "print the completion script of a shell",
      "Prints what makes a shell complete commands, options, and the names of VMs and hosts. SHELL is bash.",
      "source <(godwit completion bash)\n", run_completion},

@@ -5,6 +5,7 @@
 #include "follow.h"
 #include "format.h"
 #include "progress.h"
+#include "task-id.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,11 +53,11 @@ run_ls(GwCli *cli, GError **error)
     for (guint i = 0; i < gw_field_count(reply, "tasks"); i++) {
         JsonObject *task = gw_field_element(reply, "tasks", i);
         const char *since = gw_field_text(task, "started", gw_field_text(task, "created", NULL));
-        g_autofree char *time = gw_format_time(since, zone);
-        gw_table_add(table, gw_field_text(task, "id", "?"), time, gw_field_text(task, "vm", NULL),
-                     gw_field_text(task, "source", NULL), gw_field_text(task, "destination", NULL),
-                     gw_field_text(task, "state", "?"), gw_field_text(task, "step", NULL),
-                     gw_field_text(task, "user", NULL));
+        g_autofree char *time = gw_format_time(since, zone),
+                        *id = gw_task_id_short(gw_field_text(task, "id", "?"));
+        gw_table_add(table, id, time, gw_field_text(task, "vm", NULL), gw_field_text(task, "source", NULL),
+                     gw_field_text(task, "destination", NULL), gw_field_text(task, "state", "?"),
+                     gw_field_text(task, "step", NULL), gw_field_text(task, "user", NULL));
     }
     gw_cli_print_table(cli, table);
     return true;
@@ -81,8 +82,8 @@ print_motion(GwCli *cli, JsonObject *task)
     JsonObject *motion = gw_field_object(task, "motion");
     JsonObject *client = gw_field_object(motion, "client");
     double gap_ms = 0;
-    if (!motion)
-        return;
+    if (gw_field_number_or(motion, "bytes_on_wire", 0) <= 0)
+        return; /* it did not come so far */
     gw_cli_print_line(
         cli, "pages", "%.0f sent, %.0f zero, %.0f sent again", gw_field_number_or(motion, "pages_sent", 0),
         gw_field_number_or(motion, "pages_zero", 0), gw_field_number_or(motion, "pages_resent", 0));
@@ -139,9 +140,13 @@ print_task(GwCli *cli, JsonObject *task)
                       completed ? "" : gw_field_text(task, "step", "?"));
     if (completed || !gw_progress_has_ended(task))
         gw_cli_print_line(cli, completed ? "result" : "now", "%s", line);
-    if (why)
-        gw_cli_print_line(cli, "error", "%s (%s)", gw_field_text(why, "message", "?"),
-                          gw_field_text(why, "code", "?"));
+    if (why) {
+        /* What a check found is told below, better than in the message's further lines. */
+        g_autofree char *message = g_strdup(gw_field_text(why, "message", "?"));
+        if (gw_field_count(task, "findings") > 0)
+            message[strcspn(message, "\n")] = '\0';
+        gw_cli_print_line(cli, "error", "%s (%s)", message, gw_field_text(why, "code", "?"));
+    }
     gw_cli_print_line(cli, "asked by", "%s%s%s", gw_field_text(task, "user", "?"), reason ? ": " : "",
                       reason ? reason : "");
     print_times(cli, task);
@@ -152,11 +157,18 @@ print_task(GwCli *cli, JsonObject *task)
         printf("\n%s", findings);
 }
 
+static char *
+path_of_task(GwCli *cli, GError **error)
+{
+    g_autofree char *id = gw_task_id_find(cli, gw_args_positional(cli->args, 0), error);
+    return id ? gw_cli_path("tasks", id, NULL) : NULL;
+}
+
 static bool
 run_show(GwCli *cli, GError **error)
 {
-    g_autofree char *path = gw_cli_path_of_argument(cli, "tasks", NULL);
-    g_autoptr(JsonObject) task = gw_cli_call(cli, "GET", path, NULL, error);
+    g_autofree char *path = path_of_task(cli, error);
+    g_autoptr(JsonObject) task = path ? gw_cli_call(cli, "GET", path, NULL, error) : NULL;
     if (!task)
         return false;
     if (cli->json)
@@ -169,7 +181,8 @@ run_show(GwCli *cli, GError **error)
 static bool
 run_watch(GwCli *cli, GError **error)
 {
-    g_autoptr(JsonObject) task = gw_follow_task(cli, gw_args_positional(cli->args, 0), error);
+    g_autofree char *id = gw_task_id_find(cli, gw_args_positional(cli->args, 0), error);
+    g_autoptr(JsonObject) task = id ? gw_follow_task(cli, id, error) : NULL;
     if (!task)
         return cli->status == GW_EXIT_INTERRUPTED;
     gw_follow_print_end(cli, task);
@@ -179,8 +192,8 @@ run_watch(GwCli *cli, GError **error)
 static bool
 run_cancel(GwCli *cli, GError **error)
 {
-    g_autofree char *path = gw_cli_path_of_argument(cli, "tasks", NULL);
-    g_autoptr(JsonObject) task = gw_cli_call(cli, "DELETE", path, gw_cli_body(cli), error);
+    g_autofree char *path = path_of_task(cli, error);
+    g_autoptr(JsonObject) task = path ? gw_cli_call(cli, "DELETE", path, gw_cli_body(cli), error) : NULL;
     if (!task)
         return false;
     gw_cli_print_done(cli, task, "%s: %s", gw_args_positional(cli->args, 0),
@@ -204,11 +217,11 @@ const GwCommand gw_task_commands[] = {
      "godwit task ls --open\ngodwit task ls --vm web1 --state failed\n", run_ls},
     {"show", "TASK", json_options, "show a task",
      "Shows a task: how far it is, or how it ended, round by round, and what the checks had found.",
-     "godwit task show 17\n", run_show},
+     "godwit task show 3f0c9a52\n", run_show},
     {"watch", "TASK", json_options, "wait for a task's end",
      "Shows how far the task is until it ends, as 'godwit vm migrate' does. Ctrl-C asks whether to cancel it.",
-     "godwit task watch 17\n", run_watch},
+     "godwit task watch 3f0c9a52\n", run_watch},
     {"cancel", "TASK", cancel_options, "cancel a task",
      "Cancels a motion, at any step before its handover. The VM stays where it is.",
-     "godwit task cancel 17\n", run_cancel},
+     "godwit task cancel 3f0c9a52\n", run_cancel},
     {NULL}};

@@ -127,7 +127,8 @@ run_passwd(GwCli *cli, GError **error)
     g_autoptr(JsonObject) reply = gw_cli_call(cli, "POST", path, body, error);
     if (!reply)
         return false;
-    gw_cli_print_done(cli, reply, "the password of %s is changed", name);
+    gw_cli_print_done(cli, reply, "the password of %s is changed, and every session of that name has ended",
+                      name);
     return true;
 }
 

@@ -15,14 +15,18 @@ const GwOption gw_vm_check_options[] = {
     GW_JSON_OPTION,
     {NULL}};
 
+/* Each once. */
 static char *
 ids_of(JsonObject *check)
 {
-    GString *ids = g_string_new(NULL);
-    for (guint i = 0; i < gw_field_count(check, "findings"); i++)
-        g_string_append_printf(ids, "%s%s", ids->len ? ", " : "",
-                               gw_field_text(gw_field_element(check, "findings", i), "id", "?"));
-    return g_string_free(ids, FALSE);
+    g_autoptr(GPtrArray) ids = g_ptr_array_new();
+    for (guint i = 0; i < gw_field_count(check, "findings"); i++) {
+        const char *id = gw_field_text(gw_field_element(check, "findings", i), "id", "?");
+        if (!g_ptr_array_find_with_equal_func(ids, id, g_str_equal, NULL))
+            g_ptr_array_add(ids, (char *)id);
+    }
+    g_ptr_array_add(ids, NULL);
+    return g_strjoinv(", ", (char **)ids->pdata);
 }
 
 static void
@@ -76,7 +80,7 @@ print_check(GwCli *cli, JsonObject *check)
                n_errors == 1 ? "" : "s", n_warnings, n_warnings == 1 ? "" : "s");
 }
 
-/* With all hosts, one that can take it is enough. */
+/* Of all hosts, one that can take it is enough. */
 static GwExit
 verdict(JsonObject *reply)
 {

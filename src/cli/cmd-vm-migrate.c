@@ -4,6 +4,7 @@
 #include "error.h"
 #include "findings.h"
 #include "follow.h"
+#include "task-id.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -97,7 +98,8 @@ gw_vm_migrate(GwCli *cli, GError **error)
     if (!id)
         return false;
     if (gw_args_flag(cli->args, "no-wait")) {
-        gw_cli_print_done(cli, taken, "task %s; 'godwit task watch %s' shows it", id, id);
+        g_autofree char *short_id = gw_task_id_short(id);
+        gw_cli_print_done(cli, taken, "task %s; 'godwit task watch %s' shows it", short_id, short_id);
         return true;
     }
     g_autoptr(JsonObject) task = gw_follow_task(cli, id, error);

@@ -7,6 +7,7 @@
 #include "json-text.h"
 #include "json.h"
 #include "progress.h"
+#include "task-id.h"
 #include "text.h"
 
 #include <errno.h>
@@ -27,6 +28,12 @@ vcpus_of(JsonObject *vm)
 {
     double n = 0;
     return gw_field_number(vm, "vcpus", &n) ? g_strdup_printf("%.0f", n) : g_strdup("-");
+}
+
+static char *
+task_of(JsonObject *vm)
+{
+    return gw_task_id_short(gw_field_text(vm, "task", ""));
 }
 
 static bool
@@ -55,7 +62,7 @@ run_ls(GwCli *cli, GError **error)
             continue;
         gw_table_take(table, g_strdup(gw_field_text(vm, "name", "?")),
                       g_strdup(gw_field_text(vm, "state", "?")), g_strdup(gw_field_text(vm, "host", NULL)),
-                      vcpus_of(vm), memory_of(vm), g_strdup(gw_field_text(vm, "task", NULL)));
+                      vcpus_of(vm), memory_of(vm), task_of(vm));
     }
     gw_cli_print_table(cli, table);
     return true;
@@ -95,8 +102,8 @@ print_open_task(GwCli *cli, const char *id)
 {
     g_autofree char *path = gw_cli_path("tasks", id, NULL);
     g_autoptr(JsonObject) task = gw_cli_call(cli, "GET", path, NULL, NULL);
-    g_autofree char *line = task ? gw_progress_line(task, 0) : NULL;
-    gw_cli_print_line(cli, "task", "%s%s%s", id, line ? ", " : "", line ? line : "");
+    g_autofree char *line = task ? gw_progress_line(task, 0) : NULL, *short_id = gw_task_id_short(id);
+    gw_cli_print_line(cli, "task", "%s%s%s", short_id, line ? ", " : "", line ? line : "");
 }
 
 static bool
@@ -120,7 +127,7 @@ run_show(GwCli *cli, GError **error)
     gw_cli_print_line(cli, "VM", "%s (%s)", gw_field_text(vm, "name", "?"), gw_field_text(vm, "uuid", "?"));
     gw_cli_print_line(cli, "state", "%s%s%s", painted, status ? " since " : "", status ? since : "");
     gw_cli_print_line(cli, "host", "%s", gw_field_text(vm, "host", "?"));
-    gw_cli_print_line(cli, "size", "%s vCPUs, %s", vcpus, memory);
+    gw_cli_print_line(cli, "size", "%s vCPU%s, %s", vcpus, strcmp(vcpus, "1") == 0 ? "" : "s", memory);
     gw_cli_print_line(cli, "created", "%s", created);
     if (task)
         print_open_task(cli, task);

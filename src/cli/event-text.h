@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* An event as a line. Pure. */
+/* An event, and what was asked for, as a line. Pure. */
 #pragma once
 
 #include <glib.h>
@@ -7,3 +7,6 @@
 
 /* When, what, whose, and what else it says. The event has to be plain (text.h). Owned. */
 char *gw_event_text(JsonObject *event, GTimeZone *zone);
+
+/* The simple members of an object as name=value, "" if there are none. Owned. */
+char *gw_event_members(JsonObject *object);

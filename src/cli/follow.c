@@ -13,6 +13,7 @@
 #include "json.h"
 #include "progress.h"
 #include "prompt.h"
+#include "task-id.h"
 #include "task-watch.h"
 #include "text.h"
 
@@ -227,10 +228,11 @@ gw_follow_task(GwCli *cli, const char *task, GError **error)
     sigaction(SIGINT, &before, NULL);
     close(self.interrupts);
     if (self.leaves) {
+        g_autofree char *id = gw_task_id_short(task);
         fprintf(stderr,
                 "It goes on in the background. 'godwit task watch %s' shows it, 'godwit task cancel %s' "
                 "ends it.\n",
-                task, task);
+                id, id);
         cli->status = GW_EXIT_INTERRUPTED;
     }
     bool ended = !self.leaves && self.last && gw_progress_has_ended(self.last);

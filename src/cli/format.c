@@ -52,6 +52,8 @@ gw_format_ms(double ms)
 {
     if (!isfinite(ms) || ms < 0)
         return g_strdup("-");
+    if (ms > 0 && ms < 0.95)
+        return g_strdup_printf("%.0f µs", ms * 1000);
     if (ms < 99.95)
         return g_strdup_printf("%.1f ms", ms);
     if (ms < 999.5)

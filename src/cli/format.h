@@ -9,7 +9,7 @@ char *gw_format_bytes(double bytes);             /* decimal, as networks and dis
 char *gw_format_memory(double bytes);            /* binary, as memory is: "1.5 GiB" */
 char *gw_format_bytes_per_s(double bytes_per_s); /* "118 MB/s" */
 char *gw_format_bits_per_s(double bits_per_s);   /* "9.4 Gbit/s" */
-char *gw_format_ms(double ms);                   /* "9.8 ms", "1.23 s", "2 min 5 s" */
+char *gw_format_ms(double ms);                   /* "130 µs", "9.8 ms", "1.23 s", "2 min 5 s" */
 
 /* Of a time as the API has it (ISO 8601, UTC): "2026-11-26 03:10:05" in `zone`. What is no time is returned
  * as it is, NULL as "-". */

@@ -34,7 +34,7 @@ run(const GwNoun *noun, const GwCommand *command, int argc, char **argv)
     GwCli cli;
     gw_cli_init(&cli, args);
     if (gw_args_wants_help(args)) {
-        g_autofree char *help = gw_help_command(noun, command, cli.width);
+        g_autofree char *help = gw_help_command(noun, command, cli.width > 0 ? cli.width : 80);
         fputs(help, stdout);
     } else if (!command->run(&cli, &error)) {
         cli.status = (GwExit)fail(error, NULL);

@@ -56,6 +56,10 @@ describe(JsonObject *task)
                                gw_field_number_or(gw_field_object(task, "progress"), "round", 0) + 1);
     if (strcmp(state, "switchover") == 0 || strcmp(state, "handing-over") == 0)
         return g_strdup("switches over");
+    if (strcmp(state, "completed") == 0) /* the engine is, the task is not yet */
+        return g_strdup("has switched over");
+    if (strcmp(state, "failed") == 0 || strcmp(state, "cancelled") == 0)
+        return g_strdup_printf("stays, and is taken from %s", destination);
     if (strcmp(state, "unresolved") == 0)
         return g_strdup_printf("waits to hear whether it runs on %s", destination);
     return g_strdup(state);

@@ -60,22 +60,21 @@ read_private(const char *path, size_t *length, GError **error)
         return NULL;
     }
     g_autofree char *text = g_malloc(FILE_LIMIT);
-    gssize n = 0;
-    if (fstat(fd, &status) != 0)
+    gssize n = fstat(fd, &status) == 0 ? 0 : -1;
+    bool is_private =
+        n == 0 && S_ISREG(status.st_mode) && !(status.st_mode & 077) && status.st_uid == geteuid();
+    if (is_private)
+        n = read(fd, text, FILE_LIMIT);
+    if (n < 0)
         gw_set_errno(error, GW_ERROR_IO, errno, "%s", path);
-    else if (!S_ISREG(status.st_mode))
-        g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED, "%s is no file", path);
-    else if ((status.st_mode & 077) || status.st_uid != geteuid())
+    else if (!is_private)
         g_set_error(error, GW_ERROR, GW_ERROR_NOT_PERMITTED,
                     "%s holds a session and is open to other users: 'chmod 600' it if nobody read it, else "
                     "remove it and 'godwit login' anew",
                     path);
-    else if ((n = read(fd, text, FILE_LIMIT)) < 0)
-        gw_set_errno(error, GW_ERROR_IO, errno, "%s", path);
-    else
-        *length = (size_t)n;
     close(fd);
-    return !error || !*error ? g_steal_pointer(&text) : NULL;
+    *length = (size_t)MAX(n, 0);
+    return n >= 0 && is_private ? g_steal_pointer(&text) : NULL;
 }
 
 GwSession *

@@ -6,7 +6,6 @@
 
 #include "text.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 #define GAP 2
@@ -38,32 +37,20 @@ gw_table_free(GwTable *self)
     g_free(self);
 }
 
-static void
-add_cell(GwTable *self, const char *text)
+void
+gw_table_add_row(GwTable *self, const char *const *cells, size_t n_cells)
 {
-    g_ptr_array_add(self->cells, text && *text ? gw_text_cut(text, 0) : g_strdup("-"));
+    g_assert(n_cells == self->n_columns);
+    for (size_t i = 0; i < n_cells; i++)
+        g_ptr_array_add(self->cells, cells[i] && *cells[i] ? gw_text_cut(cells[i], 0) : g_strdup("-"));
 }
 
 void
-gw_table_add(GwTable *self, ...)
+gw_table_take_row(GwTable *self, char **cells, size_t n_cells)
 {
-    va_list cells;
-    va_start(cells, self);
-    for (unsigned i = 0; i < self->n_columns; i++)
-        add_cell(self, va_arg(cells, const char *));
-    va_end(cells);
-}
-
-void
-gw_table_take(GwTable *self, ...)
-{
-    va_list cells;
-    va_start(cells, self);
-    for (unsigned i = 0; i < self->n_columns; i++) {
-        g_autofree char *text = va_arg(cells, char *);
-        add_cell(self, text);
-    }
-    va_end(cells);
+    gw_table_add_row(self, (const char *const *)cells, n_cells);
+    for (size_t i = 0; i < n_cells; i++)
+        g_free(cells[i]);
 }
 
 static void

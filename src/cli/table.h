@@ -4,6 +4,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct {
     const char *title;
@@ -21,10 +22,19 @@ GwTable *gw_table_new(const GwColumn *columns /* borrowed, static */, unsigned n
 void gw_table_free(GwTable *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwTable, gw_table_free)
 
-/* A cell for each column, copied; NULL and "" are shown as "-". */
-void gw_table_add(GwTable *self, ...);
-/* The same, taken. */
-void gw_table_take(GwTable *self, ...);
+/* A row: a cell for each column, NULL and "" shown as "-". The cells are borrowed, or taken. */
+#define gw_table_add(self, ...)                                                                              \
+    do {                                                                                                     \
+        const char *const cells_[] = {__VA_ARGS__};                                                          \
+        gw_table_add_row(self, cells_, G_N_ELEMENTS(cells_));                                                \
+    } while (0)
+#define gw_table_take(self, ...)                                                                             \
+    do {                                                                                                     \
+        char *cells_[] = {__VA_ARGS__};                                                                      \
+        gw_table_take_row(self, cells_, G_N_ELEMENTS(cells_));                                               \
+    } while (0)
+void gw_table_add_row(GwTable *self, const char *const *cells, size_t n_cells);
+void gw_table_take_row(GwTable *self, char **cells, size_t n_cells);
 
 /* All lines, each with its line end and without trailing blanks;titles first. `width` 0: nothing is cut.
  * Owned. */

@@ -72,13 +72,17 @@ show_vms(GwHttpRequest *request, void *user_data, GError **error)
 
 /* As its supervisor says now; one that cannot be asked is told of all the same. */
 static JsonObject *
-show_vm(GwHttpRequest *request, void *user_data, GError **error)
+show_fresh(GwHostApi *self, const char *vm, GError **error)
 {
-    GwHostApi *self = user_data;
     GwRegistry *registry = gw_agent_registry(self->agent);
-    const char *vm = gw_http_request_param(request, "vm");
     JsonObject *fresh = gw_registry_refresh(registry, vm, NULL);
     return fresh ? fresh : gw_registry_show(registry, vm, error);
+}
+
+static JsonObject *
+show_vm(GwHttpRequest *request, void *user_data, GError **error)
+{
+    return show_fresh(user_data, gw_http_request_param(request, "vm"), error);
 }
 
 static JsonObject *
@@ -147,7 +151,7 @@ start_reserved(GwHostApi *self, const char *name, const char *text, GwSupervisor
                     "VM '%s' has been started, but its supervisor does not answer", name);
         return NULL;
     }
-    return gw_registry_refresh(registry, name, error);
+    return show_fresh(self, name, error);
 }
 
 static JsonObject *

@@ -316,6 +316,12 @@ add_nics(Args *args)
         json_object_set_string_member(object, "mac", mac);
         /* No boot ROM: it would be 256 KiB more in every switchover, and the guest boots from elsewhere. */
         json_object_set_string_member(object, "romfile", "");
+        /* We announce the guest ourselves, so that it is announced neither too early nor too late, and have
+         * QEMU announce nothing at the end of a load (announce-rounds 0). A virtio NIC that offers its guest
+         * to do it then loses a timer, and QEMU dies at the NIC's next reset: of every guest that has moved
+         * and then reboots or powers off (seen in 7.2: virtio_net_reset() calls timer_del() with NULL). */
+        if (nic->model == GW_NIC_VIRTIO)
+            json_object_set_boolean_member(object, "guest_announce", FALSE);
         set_pci_address(object, pci_bus(args), i, NIC_SLOT, N_NIC_SLOTS);
         add_json(args, "-device", object);
     }

@@ -185,6 +185,14 @@ class Rig:
 
     # -- looks
 
+    def check_it_can_end(self, vm: Vm) -> None:
+        """A guest that has moved still reboots and powers off: all of its devices take a reset."""
+        vm.power("reset")
+        vm.wait_ready()
+        vm.power("shutdown")
+        wait_until(lambda: vm.state() in ("off", "crashed"), 30, f"{vm.name} to power off")
+        assert vm.state() == "off", vm.status()["last_exit"]
+
     def check_memory(self, guest: Guest) -> dict:
         """Every page of the guest's writer is as it was written last."""
         answer = guest.ask(self.lab, MEMORY_PORT, "verify")

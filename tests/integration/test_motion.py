@@ -98,6 +98,7 @@ def test_there_and_back_while_it_writes_memory_and_disk(lab, rig, machine, vcpus
     assert status["rate_bytes_per_s"] > 0
     disk = guest.ask(lab, DISK_PORT, "verify")
     assert disk["verified"] > 0 and (disk["wrong"], disk["io_errors"]) == (0, 0), disk
+    rig.check_it_can_end(vm)
     vm.remove()
 
 

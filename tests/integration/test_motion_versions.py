@@ -40,6 +40,7 @@ def test_the_newer_qemu_at_both_ends(rig, newer):
         assert vm.status()["qemu"]["version"].startswith("1")
         assert result["pages_resent"] > 0
         rig.check_memory(guest)
+    rig.check_it_can_end(vm)
 
 
 def test_from_the_older_to_the_newer_qemu_with_one_machine_version(rig, newer):

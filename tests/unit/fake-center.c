@@ -163,10 +163,20 @@ on_cancel(GwHttpRequest *request, void *data)
 }
 
 static void
+on_other(GwHttpRequest *request, void *data)
+{
+    const FakeAnswer *answer = data;
+    if (!refused(request))
+        reply_text(request, 200, answer->text);
+}
+
+static void
 set_up(HttpRig *rig, GwHttpServer *server, void *data)
 {
     FakeCenter *self = data;
     g_autoptr(GError) error = NULL;
+    for (const FakeAnswer *answer = self->answers; answer && answer->method; answer++)
+        gw_http_server_add_route(server, answer->method, answer->path, on_other, (void *)answer);
     gw_http_server_add_route(server, "GET", "/v1/about", on_about, self);
     gw_http_server_add_route(server, "POST", "/v1/login", on_login, self);
     gw_http_server_add_route(server, "GET", "/v1/vms/{vm}", on_vm, self);
@@ -182,7 +192,14 @@ set_up(HttpRig *rig, GwHttpServer *server, void *data)
 FakeCenter *
 fake_center_new(FakeFate fate)
 {
+    return fake_center_new_with(fate, NULL);
+}
+
+FakeCenter *
+fake_center_new_with(FakeFate fate, const FakeAnswer *answers)
+{
     FakeCenter *self = g_new0(FakeCenter, 1);
+    self->answers = answers;
     self->fate = fate;
     self->trust = http_trust_new();
     g_mutex_init(&self->lock);

@@ -10,9 +10,15 @@
 
 typedef enum { FAKE_COMPLETES, FAKE_FAILS, FAKE_CHECK_FAILS, FAKE_HANGS } FakeFate;
 
+/* What it answers besides; the last has no method. */
+typedef struct {
+    const char *method, *path, *text;
+} FakeAnswer;
+
 typedef struct {
     HttpTrust *trust;
-    HttpRig *rig; /* NULL: away */
+    const FakeAnswer *answers; /* borrowed; NULL: none */
+    HttpRig *rig;              /* NULL: away */
     unsigned port;
     FakeFate fate;
     bool loses_order; /* takes the motion, and answers as if it were lost */
@@ -30,6 +36,7 @@ typedef struct {
 #define FAKE_PASSWORD "correct horse"
 
 FakeCenter *fake_center_new(FakeFate fate);
+FakeCenter *fake_center_new_with(FakeFate fate, const FakeAnswer *answers);
 void fake_center_free(FakeCenter *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeCenter, fake_center_free)
 

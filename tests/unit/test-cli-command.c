@@ -119,6 +119,51 @@ test_help(void)
     }
 }
 
+/* As troff has it: hyphens that are typed are "\\-". */
+static char *
+troff(const char *text)
+{
+    g_auto(GStrv) parts = g_strsplit(text, "-", -1);
+    return g_strjoinv("\\-", parts);
+}
+
+/* The manual page has each command and each option; those that all share once. */
+static void
+test_manual(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(g_getenv("G_TEST_SRCDIR"), "..", "..", "docs", "man", "godwit.1",
+                                             NULL),
+                    *page = NULL;
+    g_file_get_contents(path, &page, NULL, &error);
+    g_assert_no_error(error);
+    for (const GwNoun *noun = gw_nouns; noun->name; noun++)
+        for (const GwCommand *command = noun->commands; command->name; command++) {
+            g_autofree char *name = troff(command->name);
+            g_autofree char *title =
+                g_strdup_printf("\n.B godwit %s%s%s", noun->name, *noun->name ? " " : "", name);
+            const char *section = strstr(strstr(page, ".SH COMMANDS"), title);
+            if (!section)
+                g_error("godwit(1) lacks%s", title);
+            const char *next = strstr(section + strlen(title), "\n.B godwit ");
+            g_autofree char *text = next ? g_strndup(section, (gsize)(next - section)) : g_strdup(section);
+            for (const GwOption *option = command->options; option->name; option++) {
+                g_autofree char *dashed = troff(option->name);
+                g_autofree char *tag = g_strdup_printf("\\-\\-%s", dashed);
+                if (!strstr(text, tag) && !strstr(page, tag))
+                    g_error("godwit(1) lacks --%s of%s", option->name, title);
+                bool is_common = strcmp(option->name, "json") == 0 || strcmp(option->name, "yes") == 0 ||
+                                 strcmp(option->name, "reason") == 0;
+                if (!is_common && !strstr(text, tag))
+                    g_error("godwit(1) lacks --%s of%s", option->name, title);
+            }
+        }
+    for (int status = 0; status <= 9; status++) {
+        g_autofree char *tag = g_strdup_printf("\n.TP\n.B %d\n", status);
+        g_assert_nonnull(strstr(page, tag));
+    }
+}
+
 /* A program that reads JSON is served by each command that has something to say. */
 static void
 test_json_everywhere(void)
@@ -302,6 +347,7 @@ main(int argc, char **argv)
     g_test_add_func("/cli-command/options", test_options);
     g_test_add_func("/cli-command/options-refused", test_options_refused);
     g_test_add_func("/cli-command/help", test_help);
+    g_test_add_func("/cli-command/manual", test_manual);
     g_test_add_func("/cli-command/json-everywhere", test_json_everywhere);
     g_test_add_func("/cli-command/suggestions", test_suggestions);
     g_test_add_func("/cli-command/complete", test_complete);

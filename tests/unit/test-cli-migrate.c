@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The program itself against a center that refuses, fails, restarts: login, vm migrate, Ctrl-C. */
-#include "fake-center.h"
+#include "cli-runner.h"
 
 #include "certificate.h"
 #include "json.h"
@@ -16,72 +16,14 @@
 
 static char *home; /* the configuration of who runs it */
 
-typedef struct {
-    int status;
-    char *out, *err;
-} Outcome;
-
-static void
-outcome_clear(Outcome *self)
-{
-    g_free(self->out);
-    g_free(self->err);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Outcome, outcome_clear)
-
-static GSubprocess *
-start(FakeCenter *center, bool logged_in, const char *const *words)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) argv = g_ptr_array_new();
-    g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(
-        G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE);
-    g_subprocess_launcher_setenv(launcher, "XDG_CONFIG_HOME", home, TRUE);
-    g_subprocess_launcher_unsetenv(launcher, "GODWIT_CENTER");
-    g_subprocess_launcher_unsetenv(launcher, "GODWIT_TOKEN");
-    g_subprocess_launcher_unsetenv(launcher, "GODWIT_CA");
-    if (logged_in) {
-        g_subprocess_launcher_setenv(launcher, "GODWIT_CENTER", center->url, TRUE);
-        g_subprocess_launcher_setenv(launcher, "GODWIT_TOKEN", FAKE_TOKEN, TRUE);
-        g_subprocess_launcher_setenv(launcher, "GODWIT_CA", center->trust->authority_path, TRUE);
-    }
-    g_ptr_array_add(argv, (char *)g_getenv("GODWIT_CLI"));
-    for (size_t i = 0; words[i]; i++)
-        g_ptr_array_add(argv, (char *)words[i]);
-    g_ptr_array_add(argv, NULL);
-    GSubprocess *process = g_subprocess_launcher_spawnv(launcher, (const char *const *)argv->pdata, &error);
-    g_assert_no_error(error);
-    return process;
-}
-
-static void
-finish(GSubprocess *process, const char *input, Outcome *outcome)
-{
-    g_autoptr(GError) error = NULL;
-    g_subprocess_communicate_utf8(process, input, NULL, &outcome->out, &outcome->err, &error);
-    g_assert_no_error(error);
-    g_assert_true(g_subprocess_get_if_exited(process));
-    outcome->status = g_subprocess_get_exit_status(process);
-    g_assert_null(strchr(outcome->out, '\033'));
-    g_assert_null(strchr(outcome->err, '\033'));
-    g_test_message("exit %d\n--- out\n%s--- err\n%s", outcome->status, outcome->out, outcome->err);
-}
-
 static void
 run(FakeCenter *center, const char *const *words, Outcome *outcome)
 {
-    g_autoptr(GSubprocess) process = start(center, true, words);
-    finish(process, NULL, outcome);
+    g_autoptr(GSubprocess) process = cli_start(center, home, true, words);
+    cli_finish(process, NULL, outcome);
 }
 
 #define MIGRATE "vm", "migrate", "web1", "--to", "host2"
-
-static void
-assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        g_error("'%s' does not say '%s'", text, part);
-}
 
 static void
 test_completes(void)
@@ -121,7 +63,7 @@ test_restart(void)
     g_autoptr(FakeCenter) center = fake_center_new(FAKE_COMPLETES);
     g_auto(Outcome) outcome = {0};
     const char *const words[] = {MIGRATE, "--json", NULL};
-    g_autoptr(GSubprocess) process = start(center, true, words);
+    g_autoptr(GSubprocess) process = cli_start(center, home, true, words);
     fake_center_await_asked(center, 2);
     fake_center_leave(center);
     g_autoptr(GDataInputStream) said = g_data_input_stream_new(g_subprocess_get_stderr_pipe(process));
@@ -132,7 +74,7 @@ test_restart(void)
             break;
     }
     fake_center_return(center);
-    finish(process, NULL, &outcome);
+    cli_finish(process, NULL, &outcome);
     g_assert_cmpint(outcome.status, ==, 0);
     g_autoptr(GError) error = NULL;
     g_autoptr(JsonObject) result = gw_json_parse_object(outcome.out, -1, &error);
@@ -220,10 +162,10 @@ test_interrupted(void)
     g_autoptr(FakeCenter) center = fake_center_new(FAKE_HANGS);
     g_auto(Outcome) outcome = {0};
     const char *const words[] = {MIGRATE, NULL};
-    g_autoptr(GSubprocess) process = start(center, true, words);
+    g_autoptr(GSubprocess) process = cli_start(center, home, true, words);
     fake_center_await_asked(center, 3);
     g_subprocess_send_signal(process, SIGINT);
-    finish(process, NULL, &outcome);
+    cli_finish(process, NULL, &outcome);
     g_assert_cmpint(outcome.status, ==, 130);
     assert_says(outcome.err, "'godwit task watch t-7'");
     g_assert_false(center->cancelled);
@@ -235,6 +177,8 @@ start_on_terminal(FakeCenter *center, pid_t *child)
 {
     struct winsize size = {.ws_row = 24, .ws_col = 80};
     int terminal = -1;
+    const char *program = g_getenv("GODWIT_CLI");
+    g_assert_nonnull(program);
     *child = forkpty(&terminal, NULL, NULL, &size);
     g_assert_cmpint(*child, >=, 0);
     if (*child == 0) {
@@ -242,7 +186,6 @@ start_on_terminal(FakeCenter *center, pid_t *child)
         setenv("GODWIT_CENTER", center->url, 1);
         setenv("GODWIT_TOKEN", FAKE_TOKEN, 1);
         setenv("GODWIT_CA", center->trust->authority_path, 1);
-        const char *program = getenv("GODWIT_CLI");
         execl(program, program, MIGRATE, (char *)NULL);
         _exit(99);
     }
@@ -321,8 +264,8 @@ login(FakeCenter *center, const char *option, const char *value, const char *pas
 {
     const char *const words[] = {"login", center->url, "--user", "ops", "--password-file",
                                  "-",     option,      value,    NULL};
-    g_autoptr(GSubprocess) process = start(center, false, words);
-    finish(process, password, outcome);
+    g_autoptr(GSubprocess) process = cli_start(center, home, false, words);
+    cli_finish(process, password, outcome);
 }
 
 static void
@@ -359,12 +302,12 @@ test_login(void)
     login(center, NULL, NULL, FAKE_PASSWORD "\n", &again); /* it is known now */
     g_assert_cmpint(again.status, ==, 0);
     const char *const show[] = {"vm", "show", "web1", NULL}, *const logout[] = {"logout", NULL};
-    g_autoptr(GSubprocess) showing = start(center, false, show);
-    finish(showing, NULL, &shown);
+    g_autoptr(GSubprocess) showing = cli_start(center, home, false, show);
+    cli_finish(showing, NULL, &shown);
     g_assert_cmpint(shown.status, ==, 0);
     assert_says(shown.out, "web1 (3f0c9a52");
-    g_autoptr(GSubprocess) leaving = start(center, false, logout);
-    finish(leaving, NULL, &out);
+    g_autoptr(GSubprocess) leaving = cli_start(center, home, false, logout);
+    cli_finish(leaving, NULL, &out);
     g_assert_cmpint(out.status, ==, 0);
     g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
     g_rmdir(directory);

@@ -55,6 +55,10 @@ test_lines(void)
         {"{" WEB1 ",\"state\":\"running\",\"step\":\"clean-up\"}", 0, "web1: cleans up host1"},
         {"{" WEB1 ",\"state\":\"running\",\"step\":\"switchover\",\"progress\":{\"state\":\"unresolved\"}}",
          0, "web1: waits to hear whether it runs on host2"},
+        {"{" WEB1 ",\"state\":\"running\",\"step\":\"switchover\",\"progress\":{\"state\":\"completed\"}}", 0,
+         "web1: has switched over"},
+        {"{" WEB1 ",\"state\":\"running\",\"step\":\"copy\",\"progress\":{\"state\":\"failed\"}}", 0,
+         "web1: stays, and is taken from host2"},
         {"{" WEB1 ",\"state\":\"completed\",\"step\":\"clean-up\"}", 0, "web1: completed"},
         /* hostile */
         {"{}", 0, "?: ?"},
@@ -204,6 +208,10 @@ test_events(void)
          "2026-11-26 03:10:05  task.state         web1: moved from host1 to host2"},
         {"{\"type\":\"session.failed\",\"at\":\"2026-11-26T03:10:05Z\",\"user\":\"x\",\"n\":2,\"ok\":false}",
          "2026-11-26 03:10:05  session.failed     user=x n=2 ok=false"},
+        {"{\"type\":\"task.state\",\"at\":\"2026-11-26T03:10:05Z\",\"task\":{" WEB1
+         ",\"state\":\"failed\",\"error\":"
+         "{\"message\":\"2 checks failed:\\n  one\\n  two\"}}}",
+         "2026-11-26 03:10:05  task.state         web1: failed: 2 checks failed:"},
         {"{\"type\":7,\"at\":[],\"vm\":{}}", "-  ?"},
     };
     g_autoptr(GTimeZone) utc = g_time_zone_new_utc();

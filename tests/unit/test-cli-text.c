@@ -20,7 +20,7 @@ test_plain(void)
         {"\033[2J\033]0;owned\007", "\\x1b[2J\\x1b]0;owned\\x07"},
         {"a\r\b\177b", "a\\x0d\\x08\\x7fb"},
         {"\302\2332J", "\\u009b2J"},     /* CSI as one character */
-        {"x\342\200\256y", "x\\u202ey"}, /* right-to-left override */
+        {"x\342\200\256y", "x\\u202ey"}, /* right-to-left override, NOLINT(misc-misleading-bidirectional) */
         {"two\nlines\tand", "two\nlines\tand"},
         {"\xff\xfe", "\357\277\275\357\277\275"}, /* no UTF-8 */
     };
@@ -107,6 +107,8 @@ test_amounts(void)
         {gw_format_bits_per_s, 250e6, "250 Mbit/s"},
         {gw_format_ms, 9.84, "9.8 ms"},
         {gw_format_ms, 0, "0.0 ms"},
+        {gw_format_ms, 0.13, "130 µs"},
+        {gw_format_ms, 0.96, "1.0 ms"},
         {gw_format_ms, 99.96, "100 ms"},
         {gw_format_ms, 850, "850 ms"},
         {gw_format_ms, 1234, "1.23 s"},

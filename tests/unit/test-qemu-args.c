@@ -213,7 +213,7 @@ static const char *const server_argv[] = {
     "-device", "{'driver':'ide-cd','id':'cd1','bus':'ide.2','unit':0,'bootindex':6}",
     "-netdev", "tap,id=gw.nic0,fd=500,vhost=off",
     "-device",
-    "{'driver':'virtio-net-pci','id':'nic0','netdev':'gw.nic0','mac':'52:54:00:12:34:56','romfile':'',"
+    "{'driver':'virtio-net-pci','id':'nic0','netdev':'gw.nic0','mac':'52:54:00:12:34:56','romfile':'','guest_announce':false,"
         "'bus':'pcie.0','addr':'02.0','multifunction':true}",
     "-netdev", "tap,id=gw.backup,fd=501,vhost=off",
     "-device",
