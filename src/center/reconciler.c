@@ -144,7 +144,7 @@ reconcile(GwReconciler *self, const GwVmSighting *seen, GHashTable *troubled)
     if (action == GW_RECONCILE_NOTHING || action == GW_RECONCILE_TELL_UNKNOWN)
         return true;
     /* While the VM is held by an order, that order's end is the next occasion. */
-    if (!gw_tasks_hold_vm(self->tasks, seen->vm, true, NULL))
+    if (!gw_tasks_try_hold_vm(self->tasks, seen->vm))
         return false;
     bool is_done = act(self, seen, decide_anew(self, seen), troubled);
     gw_tasks_release_vm(self->tasks, seen->vm);

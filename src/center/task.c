@@ -11,6 +11,7 @@
 #define MAX_GOAL_MS    60000
 #define MAX_DEADLINE_S (7 * 24 * 3600)
 #define CANCEL_S       10 /* for the source to answer */
+#define HOLD_WAIT_US   (10 * G_TIME_SPAN_SECOND)
 
 GwInventory *
 gw_tasks_inventory(GwTasks *self)
@@ -242,22 +243,40 @@ new_task(GwTasks *self, const GwMigrateRequest *request, const char *home)
     return gw_task_from_record(self, &record);
 }
 
-bool
-gw_tasks_hold_vm(GwTasks *self, const char *vm, bool may_wait_in_queue, GError **error)
+static bool
+check_no_task_locked(GwTasks *self, const char *vm, GError **error)
 {
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
     const GwTask *task = gw_tasks_find_vm_locked(self, vm);
-    if (task && (gw_task_is_running(task) || !may_wait_in_queue)) {
+    if (task)
         g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE,
                     "%s migrates from %s to %s (%s, %s): wait for its end, or cancel it", vm,
                     task->record.source, task->record.destination, task->record.id, task->record.state);
-        return false;
+    return task == NULL;
+}
+
+/* Orders are short, and so is what reconciliation does: one waits for the other. */
+bool
+gw_tasks_hold_vm(GwTasks *self, const char *vm, GError **error)
+{
+    gint64 until_us = g_get_monotonic_time() + HOLD_WAIT_US;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    while (check_no_task_locked(self, vm, error)) {
+        if (g_hash_table_add(self->held, g_strdup(vm)))
+            return true;
+        if (!g_cond_wait_until(&self->changed, &self->lock, until_us)) {
+            g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE, "another order for %s is under way", vm);
+            return false;
+        }
     }
-    if (!g_hash_table_add(self->held, g_strdup(vm))) {
-        g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE, "another order for %s is under way", vm);
-        return false;
-    }
-    return true;
+    return false;
+}
+
+bool
+gw_tasks_try_hold_vm(GwTasks *self, const char *vm)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    const GwTask *task = gw_tasks_find_vm_locked(self, vm);
+    return !(task && gw_task_is_running(task)) && g_hash_table_add(self->held, g_strdup(vm));
 }
 
 void
@@ -265,6 +284,7 @@ gw_tasks_release_vm(GwTasks *self, const char *vm)
 {
     g_mutex_lock(&self->lock);
     g_hash_table_remove(self->held, vm);
+    g_cond_broadcast(&self->changed);
     bool is_waited_for = gw_tasks_find_vm_locked(self, vm) != NULL;
     g_mutex_unlock(&self->lock);
     if (is_waited_for)
@@ -305,7 +325,7 @@ gw_tasks_migrate(GwTasks *self, const GwMigrateRequest *request, GError **error)
         return NULL;
     g_autoptr(GwTask) task = new_task(self, request, home);
     /* Nothing of it begins before the store has it. */
-    if (!gw_tasks_hold_vm(self, request->vm, false, error))
+    if (!gw_tasks_hold_vm(self, request->vm, error))
         return NULL;
     char *id = NULL;
     if (gw_store_put_task(self->store, &task->record, error)) {

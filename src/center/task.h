@@ -52,9 +52,11 @@ char *gw_tasks_of_vm(GwTasks *self, const char *vm);
 /* The parts that a task's users need, too; borrowed. */
 GwInventory *gw_tasks_inventory(GwTasks *self);
 
-/* Keeps motions of a VM from beginning while something else is done to it. GW_ERROR_WRONG_STATE while one is
- * open ("running" ones only with `may_wait_in_queue`), or somebody else holds it. */
-bool gw_tasks_hold_vm(GwTasks *self, const char *vm, bool may_wait_in_queue, GError **error);
+/* Keeps motions of a VM from beginning while something else is done to it. Waits a while for others who hold
+ * it; GW_ERROR_WRONG_STATE if that does not help, or a task of the VM is open. */
+bool gw_tasks_hold_vm(GwTasks *self, const char *vm, GError **error);
+/* The same at once or not at all; a task that is still in the queue is no hindrance, but has to wait. */
+bool gw_tasks_try_hold_vm(GwTasks *self, const char *vm);
 void gw_tasks_release_vm(GwTasks *self, const char *vm);
 
 /* A running task has this host as its source or destination for the VM. */

@@ -36,7 +36,7 @@ hold(Order *self, GwTasks *tasks, const char *vm, GError **error)
     self->tasks = tasks;
     self->inventory = gw_tasks_inventory(tasks);
     self->vm = g_strdup(vm);
-    self->is_held = gw_tasks_hold_vm(tasks, vm, false, error);
+    self->is_held = gw_tasks_hold_vm(tasks, vm, error);
     return self->is_held;
 }
 
