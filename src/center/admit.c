@@ -147,8 +147,8 @@ find_room(const Ledger *ledger, const char *host)
     return NULL;
 }
 
-/* Why a motion of high priority cannot have its memory and its vCPUs at the destination; NULL: it can; owned.
- */
+/* Why a motion of high priority cannot have at the destination the memory and the CPU time that its VM uses
+ * now; NULL: it can; owned. */
 static char *
 what_has_no_room(const Ledger *ledger, const GwMotionDemand *demand)
 {
@@ -156,13 +156,13 @@ what_has_no_room(const Ledger *ledger, const GwMotionDemand *demand)
     if (!room)
         return g_strdup_printf("how much room %s has is not known", demand->destination);
     uint64_t memory = 0;
-    uint64_t vcpus = room->n_vcpus_running;
+    uint64_t cpu_percent = room->cpu_percent;
     for (guint i = 0; i < ledger->under_way->len; i++) {
         const GwMotionDemand *other = ledger->under_way->pdata[i];
         if (strcmp(other->destination, demand->destination) != 0)
             continue;
         memory += MIN(other->memory_bytes, UINT64_MAX - memory);
-        vcpus += other->vcpus;
+        cpu_percent += other->cpu_percent;
     }
     uint64_t left = room->memory_available_bytes - MIN(room->memory_available_bytes, memory);
     if (demand->memory_bytes > left)
@@ -170,10 +170,13 @@ what_has_no_room(const Ledger *ledger, const GwMotionDemand *demand)
             "%s has %" PRIu64 " MiB of memory left (%" PRIu64
             " MiB free, less what motions under way will take), and %" PRIu64 " MiB are to be reserved",
             demand->destination, left >> 20, room->memory_available_bytes >> 20, demand->memory_bytes >> 20);
-    if (vcpus + demand->vcpus > room->n_cpus)
-        return g_strdup_printf("%s has %u CPUs and %" PRIu64
-                               " vCPUs with those on their way there, and %u are to be reserved",
-                               demand->destination, room->n_cpus, vcpus, demand->vcpus);
+    uint64_t all_percent = room->n_cpus * UINT64_C(100), idle = all_percent - MIN(all_percent, cpu_percent);
+    if (demand->cpu_percent > idle)
+        return g_strdup_printf("%s has %" PRIu64 ".%02" PRIu64
+                               " of its %u CPUs idle (less what motions under way will "
+                               "take), and %u.%02u are to be reserved",
+                               demand->destination, idle / 100, idle % 100, room->n_cpus,
+                               demand->cpu_percent / 100, demand->cpu_percent % 100);
     return NULL;
 }
 

@@ -26,13 +26,13 @@ typedef struct {
     uint64_t source_speed, destination_speed; /* of the slowest motion interface, bits/s; 0: not known */
     const char *const *datastores;            /* NULL-terminated */
     uint64_t memory_bytes; /* of one that is running: what has yet to come, so that it is counted once */
-    unsigned vcpus;
+    unsigned cpu_percent;  /* that it uses at its source, 100 is one CPU */
 } GwMotionDemand;
 
 typedef struct {
     const char *host;
     uint64_t memory_available_bytes;
-    unsigned n_cpus, n_vcpus_running;
+    unsigned n_cpus, cpu_percent; /* in use, 100 is one CPU */
 } GwHostRoom;
 
 typedef enum {

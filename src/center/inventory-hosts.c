@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define MAX_CPUS (1 << 20) /* that a host can say it has */
+
 static void
 vm_at_free(void *data)
 {
@@ -245,14 +247,22 @@ gw_inventory_client(GwInventory *self, const char *host, unsigned timeout_s, GEr
 
 /* The newest that is known: the load comes each second. */
 static uint64_t
-memory_available(const GwInventoryHost *host, JsonObject *facts)
+memory_available(JsonObject *load, JsonObject *facts)
 {
-    g_autoptr(JsonObject) load = host->load ? gw_json_parse_object(host->load, -1, NULL) : NULL;
     JsonObject *memory = gw_json_get_object(facts, "memory");
     int64_t bytes = 0;
     if (!(load && gw_json_get_int(load, "memory_available_bytes", &bytes)) && memory)
         gw_json_get_int(memory, "available_bytes", &bytes);
     return (uint64_t)MAX(bytes, 0);
+}
+
+/* "cpu_percent" of a load, whole and within sense; 0 if it is not known. */
+static unsigned
+percent_of(JsonObject *load, unsigned most)
+{
+    JsonNode *node = load ? json_object_get_member(load, "cpu_percent") : NULL;
+    double value = node && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_double(node) : 0;
+    return value > 0 ? (unsigned)MIN(value, (double)most) : 0;
 }
 
 bool
@@ -269,18 +279,29 @@ gw_inventory_host_room(GwInventory *self, const char *host, GwHostRoom *ret_room
     int64_t n_cpus = 0;
     if (cpu)
         gw_json_get_int(cpu, "count", &n_cpus);
+    n_cpus = CLAMP(n_cpus, 0, MAX_CPUS);
+    g_autoptr(JsonObject) load = found->load ? gw_json_parse_object(found->load, -1, NULL) : NULL;
     *ret_room = (GwHostRoom){.host = host,
-                             .memory_available_bytes = memory_available(found, facts),
-                             .n_cpus = (unsigned)CLAMP(n_cpus, 0, 1 << 20)};
-    GHashTableIter iter;
-    void *each;
-    g_hash_table_iter_init(&iter, found->vms);
-    while (g_hash_table_iter_next(&iter, NULL, &each)) {
-        const GwVmAt *at = each;
-        if (strcmp(at->state, "running") == 0 || strcmp(at->state, "paused") == 0)
-            ret_room->n_vcpus_running += at->vcpus;
-    }
+                             .memory_available_bytes = memory_available(load, facts),
+                             .n_cpus = (unsigned)n_cpus,
+                             .cpu_percent = percent_of(load, 100) * (unsigned)n_cpus};
     return true;
+}
+
+unsigned
+gw_inventory_vm_cpu_percent(GwInventory *self, const char *vm, const char *host)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    GwInventoryHost *found = g_hash_table_lookup(self->hosts, host);
+    g_autoptr(JsonObject) load = found && found->load ? gw_json_parse_object(found->load, -1, NULL) : NULL;
+    JsonArray *vms = load ? gw_json_get_array(load, "vms") : NULL;
+    guint n = vms ? json_array_get_length(vms) : 0;
+    for (guint i = 0; i < n; i++) {
+        JsonObject *each = gw_json_array_object(vms, i);
+        if (each && g_strcmp0(gw_json_get_string(each, "name"), vm) == 0)
+            return percent_of(each, 100 * MAX_CPUS);
+    }
+    return 0;
 }
 
 static bool
@@ -296,12 +317,9 @@ static void
 set_at(GwInventoryHost *host, const char *vm, JsonObject *status, bool told_unknown)
 {
     const char *state = gw_json_get_string(status, "state");
-    int64_t vcpus = 0;
     GwVmAt *at = g_new0(GwVmAt, 1);
-    gw_json_get_int(status, "vcpus", &vcpus);
     at->status = gw_json_object_to_line(status);
     at->state = g_strdup(state ? state : "unknown");
-    at->vcpus = (unsigned)CLAMP(vcpus, 0, GW_VM_MAX_VCPUS);
     at->in_motion = is_in_motion(status);
     at->told_unknown = told_unknown;
     g_hash_table_replace(host->vms, g_strdup(vm), at);

@@ -13,7 +13,6 @@
 typedef struct {
     char *status; /* JSON */
     char *state;
-    unsigned vcpus;
     bool in_motion, told_unknown;
 } GwVmAt;
 

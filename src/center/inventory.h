@@ -79,8 +79,10 @@ void gw_inventory_watch(GwInventory *self, GwInventoryWatcher watcher, void *use
 void gw_inventory_unwatch(GwInventory *self, GwInventoryWatcher watcher, void *user_data);
 void gw_inventory_note(GwInventory *self, GwInventoryChange what, const char *host, const char *vm);
 
-/* What admission looks at: memory that is free and vCPUs that run there. False: no such host, or not up. */
+/* What admission looks at, as the host told last: its memory that is free and its CPU time that is used; what
+ * a VM uses of one CPU there, 0 if that is not known. False: no such host, or not up. */
 bool gw_inventory_host_room(GwInventory *self, const char *host, GwHostRoom *ret_room);
+unsigned gw_inventory_vm_cpu_percent(GwInventory *self, const char *vm, const char *host);
 
 /* Every VM that any host speaks of, and those that none does: an array of GwVmSighting, for reconciliation.
  */

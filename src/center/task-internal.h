@@ -19,7 +19,7 @@ struct GwTask {
     bool tls;
     bool is_taken_up; /* it was running when the last center ended */
     uint64_t memory_bytes;
-    unsigned vcpus;
+    unsigned cpu_percent; /* that the VM used when it was asked for */
     char **datastores;
     /* guarded by the lock; vm, source, destination and id of the record never change */
     GwTaskRecord record;

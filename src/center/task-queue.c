@@ -38,7 +38,7 @@ add_demand(GwTasks *self, GArray *demands, const GwTask *task, GHashTable *speed
         .destination_speed = slowest_interface(self, speeds, task->record.destination),
         .datastores = (const char *const *)task->datastores,
         .memory_bytes = task->memory_bytes - MIN(task->memory_bytes, task->arrived_bytes),
-        .vcpus = task->vcpus,
+        .cpu_percent = task->cpu_percent,
     };
     g_array_append_val(demands, demand);
 }

@@ -7,8 +7,9 @@
 
 #include <string.h>
 
-#define PROGRESS_US (200 * 1000) /* told at most five times a second */
-#define RETRY_MS    1000         /* of a store that does not take what has to be kept */
+#define PROGRESS_US       (200 * 1000) /* told at most five times a second */
+#define LEAST_CPU_PERCENT 10           /* that a VM is reckoned to use */
+#define RETRY_MS          1000         /* of a store that does not take what has to be kept */
 
 static char **
 read_strings(JsonArray *array)
@@ -65,7 +66,9 @@ read_demand(GwTask *self)
     g_ptr_array_add(names, NULL);
     self->datastores = (char **)g_ptr_array_free(names, FALSE);
     self->memory_bytes = config ? config->memory_bytes : 0;
-    self->vcpus = config ? config->vcpus : 0;
+    self->cpu_percent =
+        MAX(gw_inventory_vm_cpu_percent(self->tasks->inventory, self->record.vm, self->record.source),
+            LEAST_CPU_PERCENT);
 }
 
 static void

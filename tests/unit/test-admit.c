@@ -40,7 +40,7 @@ add_demands(GArray *demands, guint n, char *const *names, const char *source, co
                                  .destination_speed = speed,
                                  .datastores = datastores,
                                  .memory_bytes = 256 * MIB,
-                                 .vcpus = 1};
+                                 .cpu_percent = 100};
         g_array_append_val(demands, demand);
     }
 }
@@ -217,11 +217,11 @@ test_high_priority(void)
 {
     static const struct {
         uint64_t free_mib, running_mib, wanted_mib;
-        unsigned n_cpus, n_vcpus_running, running_vcpus, wanted_vcpus;
+        unsigned n_cpus, used_percent, running_percent, wanted_percent;
         const char *why; /* NULL: starts */
     } cases[] = {
-        {1024, 0, 1024, 4, 0, 0, 4, NULL},
-        {1024, 512, 512, 4, 1, 1, 2, NULL},
+        {1024, 0, 1024, 4, 0, 0, 400, NULL},
+        {1024, 512, 512, 4, 150, 50, 200, NULL},
         {1023, 0, 1024, 4, 0, 0, 1,
          "host2 has 1023 MiB of memory left (1023 MiB free, less what motions under way will take), and 1024 "
          "MiB are to be reserved"},
@@ -231,29 +231,31 @@ test_high_priority(void)
         {1024, 2048, 1, 4, 0, 0, 1,
          "host2 has 0 MiB of memory left (1024 MiB free, less what motions under way will take), and 1 MiB are "
          "to be reserved"},
-        {1024, 0, 1, 4, 3, 0, 2,
-         "host2 has 4 CPUs and 3 vCPUs with those on their way there, and 2 are to be reserved"},
-        {1024, 0, 1, 4, 1, 2, 2,
-         "host2 has 4 CPUs and 3 vCPUs with those on their way there, and 2 are to be reserved"},
+        {1024, 0, 1, 4, 308, 0, 93,
+         "host2 has 0.92 of its 4 CPUs idle (less what motions under way will take), and 0.93 are to be reserved"},
+        {1024, 0, 1, 4, 100, 195, 205,
+         "host2 has 1.05 of its 4 CPUs idle (less what motions under way will take), and 2.05 are to be reserved"},
+        {1024, 0, 1, 4, 100, 500, 1,
+         "host2 has 0.00 of its 4 CPUs idle (less what motions under way will take), and 0.01 are to be reserved"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         GwMotionDemand runs = {.id = "runs",
                                .source = "host1",
                                .destination = "host2",
                                .memory_bytes = cases[i].running_mib * MIB,
-                               .vcpus = cases[i].running_vcpus};
+                               .cpu_percent = cases[i].running_percent};
         GwMotionDemand elsewhere = {.id = "elsewhere",
                                     .source = "host2",
                                     .destination = "host3",
                                     .memory_bytes = 1ull << 40,
-                                    .vcpus = 99};
+                                    .cpu_percent = 9900};
         GwMotionDemand wants = {.id = "wants",
                                 .priority = GW_PRIORITY_HIGH,
                                 .source = "host1",
                                 .destination = "host2",
                                 .memory_bytes = cases[i].wanted_mib * MIB,
-                                .vcpus = cases[i].wanted_vcpus};
-        GwHostRoom room = {"host2", cases[i].free_mib * MIB, cases[i].n_cpus, cases[i].n_vcpus_running};
+                                .cpu_percent = cases[i].wanted_percent};
+        GwHostRoom room = {"host2", cases[i].free_mib * MIB, cases[i].n_cpus, cases[i].used_percent};
         g_autoptr(GArray) running = new_demands(), waiting = new_demands();
         g_autoptr(GArray) rooms = g_array_new(FALSE, FALSE, sizeof(GwHostRoom));
         g_array_append_val(running, runs);
@@ -276,10 +278,10 @@ static void
 test_reserved(void)
 {
     GwMotionDemand demands[] = {
-        {.id = "a", .source = "x", .destination = "b", .memory_bytes = 900 * MIB, .vcpus = 1},
-        {.id = "b", .source = "x", .destination = "b", .memory_bytes = 200 * MIB, .vcpus = 1},
-        {.id = "c", .source = "x", .destination = "b", .memory_bytes = 100 * MIB, .vcpus = 1},
-        {.id = "d", .source = "x", .destination = "unknown", .memory_bytes = 0, .vcpus = 0},
+        {.id = "a", .source = "x", .destination = "b", .memory_bytes = 900 * MIB, .cpu_percent = 100},
+        {.id = "b", .source = "x", .destination = "b", .memory_bytes = 200 * MIB, .cpu_percent = 100},
+        {.id = "c", .source = "x", .destination = "b", .memory_bytes = 100 * MIB, .cpu_percent = 100},
+        {.id = "d", .source = "x", .destination = "unknown", .memory_bytes = 0, .cpu_percent = 0},
     };
     static const GwAdmission expected[] = {GW_ADMIT_START, GW_ADMIT_REFUSE, GW_ADMIT_START, GW_ADMIT_REFUSE};
     GwHostRoom room = {"b", 1000 * MIB, 8, 0};
@@ -305,7 +307,7 @@ test_reserved(void)
 typedef struct {
     guint host[N_HOSTS], datastore[N_DATASTORES];
     uint64_t memory_to[N_HOSTS];
-    guint vcpus_to[N_HOSTS];
+    guint cpu_to[N_HOSTS];
 } Tally;
 
 static const char *const host_names[N_HOSTS] = {"h0", "h1", "h2", "h3"};
@@ -332,7 +334,7 @@ add_to(Tally *tally, const GwMotionDemand *demand)
     for (guint i = 0; demand->datastores[i]; i++)
         tally->datastore[number_of(demand->datastores[i])]++;
     tally->memory_to[number_of(demand->destination)] += demand->memory_bytes;
-    tally->vcpus_to[number_of(demand->destination)] += demand->vcpus;
+    tally->cpu_to[number_of(demand->destination)] += demand->cpu_percent;
 }
 
 /* Each network of a host is used by each motion of the host, so the lower of both budgets counts. */
@@ -355,7 +357,7 @@ has_room(const Tally *tally, const GArray *rooms, const GwMotionDemand *demand)
     guint host = number_of(demand->destination);
     const GwHostRoom *room = &g_array_index(rooms, GwHostRoom, host);
     return tally->memory_to[host] + demand->memory_bytes <= room->memory_available_bytes &&
-           room->n_vcpus_running + tally->vcpus_to[host] + demand->vcpus <= room->n_cpus;
+           room->cpu_percent + tally->cpu_to[host] + demand->cpu_percent <= room->n_cpus * 100;
 }
 
 static GwMotionDemand
@@ -373,7 +375,7 @@ random_demand(GRand *random, const char *id)
         .destination_speed = speeds[destination],
         .datastores = datastore_sets[g_rand_int_range(random, 0, 4)],
         .memory_bytes = (uint64_t)g_rand_int_range(random, 1, 1000) * MIB,
-        .vcpus = (unsigned)g_rand_int_range(random, 1, 5),
+        .cpu_percent = (unsigned)g_rand_int_range(random, 1, 500),
     };
 }
 
@@ -425,7 +427,7 @@ test_random(void)
         for (guint i = 0; i < N_HOSTS; i++) {
             GwHostRoom room = {host_names[i], (uint64_t)g_rand_int_range(random, 0, 4000) * MIB,
                                (unsigned)g_rand_int_range(random, 1, 20),
-                               (unsigned)g_rand_int_range(random, 0, 10)};
+                               (unsigned)g_rand_int_range(random, 0, 1000)};
             g_array_append_val(rooms, room);
         }
         guint n = (guint)g_rand_int_range(random, 0, N);

@@ -176,11 +176,10 @@ test_high_priority(void)
     g_autoptr(CenterRig) rig = center_rig_new(2);
     g_autoptr(GError) error = NULL;
     fake_stop_engines_at(rig->agents, "pre-copy");
-    for (unsigned i = 0; i < 8; i++) { /* host2's eight CPUs */
-        g_autofree char *vm = g_strdup_printf("db%u", i);
-        center_rig_add_vm(rig, vm, "host2");
-    }
     center_rig_add_vm(rig, "web1", "host1");
+    g_autoptr(JsonObject) load =
+        gw_json_parse_object("{\"cpu_percent\": 99, \"memory_available_bytes\": 1073741824}", -1, NULL);
+    gw_inventory_host_event(rig->inventory, "host2", "host.load", load); /* of its eight CPUs 0.08 are idle */
     GwMigrateRequest request = {
         .vm = "web1", .destination = "host2", .user = "alice", .priority = GW_PRIORITY_HIGH};
     g_autofree char *id = gw_tasks_migrate(rig->tasks, &request, &error);
@@ -189,7 +188,7 @@ test_high_priority(void)
     center_rig_assert_state(task, "failed");
     JsonObject *why = gw_json_get_object(task, "error");
     g_assert_cmpstr(gw_json_get_string(why, "code"), ==, "busy");
-    g_assert_nonnull(strstr(gw_json_get_string(why, "message"), "8 CPUs"));
+    g_assert_nonnull(strstr(gw_json_get_string(why, "message"), "0.08 of its 8 CPUs idle"));
     g_assert_cmpuint(fake_n_calls(rig->agents, "host2", "POST", "/v1/vms"), ==, 0);
     center_rig_assert_at(rig, "web1", "host1", "running");
 }
