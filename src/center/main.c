@@ -5,13 +5,10 @@
 #include "certificate.h"
 #include "error.h"
 #include "log.h"
-#include "version.h"
+#include "program.h"
 
-#include <fcntl.h>
-#include <locale.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static int
 fail(const GError *error)
@@ -118,54 +115,22 @@ cmd_routes(int argc, char **argv)
     return 0;
 }
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary; /* NULL: not for people */
-} commands[] = {
+static const GwCommand commands[] = {
     {"run", cmd_run, "run the center"},
     {"check-config", cmd_check_config, "check the configuration"},
     {"reset-password", cmd_reset_password, "give a user a new password"},
     {"routes", cmd_routes, NULL},
 };
 
-static void
-print_help(FILE *out)
-{
-    fprintf(out, "godwit-center %s: knows the hosts and VMs of a cluster, and moves VMs.\n\n", GW_VERSION);
-    fprintf(out, "Usage: godwit-center COMMAND [OPTION…] [ARGUMENT…]\n\n"
-                 "Commands ('godwit-center COMMAND --help' explains):\n");
-    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        if (commands[i].summary)
-            fprintf(out, "  %-15s %s\n", commands[i].name, commands[i].summary);
-    fprintf(out, "\nSee godwit-center(8).\n");
-}
-
 int
 main(int argc, char **argv)
 {
-    setlocale(LC_ALL, "");
-    /* Started with standard descriptors closed, we would get these numbers for files of our own. */
-    int fd;
-    while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd <= STDERR_FILENO)
-        ;
-    if (fd >= 0)
-        close(fd);
-    if (argc < 2) {
-        print_help(stderr);
-        return 2;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("godwit-center %s\n", GW_VERSION);
-        return 0;
-    }
-    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "godwit-center: there is no command '%s' ('godwit-center --help' lists them)\n", argv[1]);
-    return 2;
+    static const GwProgram program = {
+        .name = "godwit-center",
+        .summary = "knows the hosts and VMs of a cluster, and moves VMs",
+        .man_page = "godwit-center(8)",
+        .commands = commands,
+        .n_commands = G_N_ELEMENTS(commands),
+    };
+    return gw_program_main(&program, argc, argv);
 }
