@@ -23,12 +23,17 @@
 
 #define SCAN_RUNS 256
 
+/* What is copied at a time where memory may be punched: as much as one sendmsg(2) takes. */
+#define COPY_BYTES BATCH_BYTES
+
 typedef struct {
     struct GwCrew *crew;
     unsigned index;
     GThread *thread;
     GwStream *stream; /* owned */
     uint64_t sequence;
+    uint8_t *copy;     /* NULL: what is sent is sent from the image itself */
+    uint32_t n_copied; /* bytes in it that the batch may point to */
     /* the batch */
     unsigned n_frames, n_parts;
     uint32_t n_bytes;
@@ -107,10 +112,8 @@ add_frame(Worker *self, GwFrameType type, uint64_t arg, uint32_t count, const ui
 }
 
 static int
-send_run(Worker *self, uint64_t mem_off, uint64_t run_bytes)
+send_pieces(Worker *self, uint64_t mem_off, const uint8_t *bytes, uint32_t n_pages)
 {
-    const uint8_t *bytes = self->crew->map + mem_off;
-    uint32_t n_pages = (uint32_t)(run_bytes / GW_PAGE_SIZE);
     self->found_pages += n_pages;
     while (n_pages > 0) {
         GwPiece piece = gw_codec_next(bytes, n_pages);
@@ -127,6 +130,46 @@ send_run(Worker *self, uint64_t mem_off, uint64_t run_bytes)
         bytes += (uint64_t)piece.n_pages * GW_PAGE_SIZE;
     }
     return 0;
+}
+
+/* Where memory may be punched, it is not touched through the mapping. A page that is punched while it is on
+ * its way would leave here half as it was and half as zeros, and the read of the other half would make it a
+ * page again: neither the trace nor a look at the holes would find it any more, and the half would stay at
+ * the destination. What is read by a system call stays a hole, of which the next pass that tells holes tells.
+ */
+static int
+send_copied(Worker *self, uint64_t mem_off, uint64_t run_bytes)
+{
+    while (run_bytes > 0) {
+        if (self->n_copied == COPY_BYTES) {
+            int r = flush(self);
+            if (r < 0)
+                return r;
+            self->n_copied = 0;
+        }
+        uint8_t *bytes = self->copy + self->n_copied;
+        uint32_t n_bytes = (uint32_t)MIN(run_bytes, COPY_BYTES - self->n_copied);
+        int r = gw_image_read(self->crew->image, mem_off, bytes, n_bytes);
+        if (r < 0) {
+            fail(self->crew, r, -1);
+            return r;
+        }
+        self->n_copied += n_bytes;
+        r = send_pieces(self, mem_off, bytes, n_bytes / GW_PAGE_SIZE);
+        if (r < 0)
+            return r;
+        mem_off += n_bytes;
+        run_bytes -= n_bytes;
+    }
+    return 0;
+}
+
+static int
+send_run(Worker *self, uint64_t mem_off, uint64_t run_bytes)
+{
+    if (self->copy)
+        return send_copied(self, mem_off, run_bytes);
+    return send_pieces(self, mem_off, self->crew->map + mem_off, (uint32_t)(run_bytes / GW_PAGE_SIZE));
 }
 
 /* Protected first, read then: what is written in between is found by the next pass. */
@@ -249,7 +292,8 @@ work(void *data)
 }
 
 GwCrew *
-gw_crew_new(GwImage *image, GwTrace *trace, GwStream **streams, unsigned n_streams, GwBell *bell)
+gw_crew_new(GwImage *image, GwTrace *trace, GwStream **streams, unsigned n_streams, bool may_punch,
+            GwBell *bell)
 {
     GwCrew *self = g_new0(GwCrew, 1);
     self->image = image;
@@ -270,6 +314,7 @@ gw_crew_new(GwImage *image, GwTrace *trace, GwStream **streams, unsigned n_strea
         worker->index = i;
         worker->stream = streams[i];
         worker->sequence = 1; /* the hello was 0 */
+        worker->copy = may_punch ? g_malloc(COPY_BYTES) : NULL;
         g_autofree char *name = g_strdup_printf("gw-copy%u", i);
         worker->thread = g_thread_new(name, work, worker);
     }
@@ -343,6 +388,7 @@ gw_crew_free(GwCrew *self)
     for (unsigned i = 0; i < self->n_workers; i++) {
         g_thread_join(self->workers[i].thread);
         gw_stream_free(self->workers[i].stream);
+        g_free(self->workers[i].copy);
     }
     g_free(self->workers);
     g_mutex_clear(&self->hint.lock);

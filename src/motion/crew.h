@@ -29,8 +29,10 @@ typedef struct {
 typedef struct GwCrew GwCrew;
 
 /* Takes the streams of the array `streams` (the array itself stays the caller's). `image` is mapped; `trace`
- * and `bell` are borrowed. The bell rings when a pass is over. */
-GwCrew *gw_crew_new(GwImage *image, GwTrace *trace, GwStream **streams, unsigned n_streams, GwBell *bell);
+ * and `bell` are borrowed. The bell rings when a pass is over. `may_punch`: the image may be punched at any
+ * time; what is sent is then copied first, so that reading it makes no page of a hole. */
+GwCrew *gw_crew_new(GwImage *image, GwTrace *trace, GwStream **streams, unsigned n_streams, bool may_punch,
+                    GwBell *bell);
 
 /* Begins a pass; none may be under way. `round`: what the ENDs say. */
 void gw_crew_begin(GwCrew *self, GwPassKind kind, uint64_t round);

@@ -175,6 +175,23 @@ gw_image_next_data(const GwImage *self, GwDataHint *hint, uint64_t *mem_off, uin
 }
 
 int
+gw_image_read(const GwImage *self, uint64_t mem_off, void *ret_bytes, size_t size)
+{
+    char *to = ret_bytes;
+    while (size > 0) {
+        ssize_t n = pread(self->fd, to, size, (off_t)mem_off);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        to += n;
+        mem_off += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+int
 gw_image_write(const GwImage *self, uint64_t mem_off, const void *bytes, size_t size)
 {
     const char *from = bytes;

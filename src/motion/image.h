@@ -52,6 +52,9 @@ typedef struct {
 bool gw_image_next_data(const GwImage *self, GwDataHint *hint, uint64_t *mem_off, uint64_t *ret_run_end,
                         uint64_t end);
 
+/* Reads `size` bytes at mem_off; holes read as zeros, and stay holes. 0 or -errno. Any thread. */
+int gw_image_read(const GwImage *self, uint64_t mem_off, void *ret_bytes, size_t size);
+
 /* Writes `size` bytes at mem_off, whatever is there. 0 or -errno. Any thread, also several at once at
  * different places. Faster than through a mapping, which faults on each page that is new. */
 int gw_image_write(const GwImage *self, uint64_t mem_off, const void *bytes, size_t size);

@@ -56,7 +56,7 @@ gw_source_connect_streams(GwSource *self, GError **error)
     self->control = gw_control_new(control, false, &self->bell, o->lost_ms);
     if (!dial_data(self, streams, error))
         return false;
-    self->crew = gw_crew_new(o->image, o->trace, streams, o->n_streams, &self->bell);
+    self->crew = gw_crew_new(o->image, o->trace, streams, o->n_streams, o->may_punch, &self->bell);
     return true;
 }
 

@@ -20,7 +20,7 @@ typedef struct {
     GwProgress *progress;          /* borrowed */
     unsigned n_streams;            /* 1 … GW_WIRE_MAX_STREAMS */
     bool guest_runs;               /* it is to run there; else it was paused, and stays so */
-    bool may_punch; /* something gives guest memory back: holes are compared in the pause as well */
+    bool may_punch; /* something gives guest memory back: holes are told in the pause as well (crew.h) */
     uint64_t goal_us, deadline_us; /* see pace.h */
     unsigned lost_ms;              /* see control.h; 0: as usual */
     GwMotionHooks hooks;

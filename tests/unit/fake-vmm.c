@@ -5,9 +5,7 @@
 #include "error.h"
 #include "kernel-abi.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +29,7 @@ struct FakeVmm {
 
 struct FakeWorld {
     /* set once */
+    const char *name; /* of the motion, for who reads of its failure */
     uint64_t size_bytes;
     size_t state_bytes;
     GwImage *images[2]; /* destination's, source's */
@@ -50,6 +49,12 @@ struct FakeWorld {
 static const char *const op_names[] = {"none",      "prepare-save", "stop",         "save",  "await-saved",
                                        "take-back", "prepare-load", "await-loaded", "resume"};
 G_STATIC_ASSERT(G_N_ELEMENTS(op_names) == FAKE_N_OPS);
+
+const char *
+fake_op_name(FakeOp op)
+{
+    return op_names[op];
+}
 
 static uint8_t
 state_byte(size_t i)
@@ -102,26 +107,38 @@ fake_world_is_equal(FakeWorld *self)
 }
 
 static void
+check_equal(FakeWorld *self, const char *what)
+{
+    const uint8_t *a = gw_image_map(self->images[0], NULL), *b = gw_image_map(self->images[1], NULL);
+    uint64_t at = fake_world_is_equal(self) ? self->size_bytes : 0;
+    while (at < self->size_bytes && a[at] == b[at])
+        at++;
+    if (at < self->size_bytes)
+        g_error("motion \"%s\": %s: page %u from its byte %u on", self->name, what, (unsigned)(at / PAGE),
+                (unsigned)(at % PAGE));
+}
+
+static void
 run_locked(FakeVmm *self)
 {
     FakeWorld *world = self->world;
     FakeVmm *other = &world->vmms[self->at_source ? 0 : 1];
     if (other->runs)
-        g_error("the guest runs at both ends");
+        g_error("motion \"%s\": the guest runs at both ends", world->name);
     if (self->runs)
         return;
     if (self->at_source && world->stopped_once) {
         world->resumed_at_source = true;
         if (world->arrived && !world->allow_both)
-            g_error("the guest goes on at its source, and has run at the destination");
+            g_error("motion \"%s\": it goes on at its source, and has run elsewhere", world->name);
     }
     if (!self->at_source) {
         if (world->resumed_at_source && !world->allow_both)
-            g_error("the guest arrives, and has gone on at its source");
+            g_error("motion \"%s\": the guest arrives, and has gone on at its source", world->name);
         if (!self->loaded)
-            g_error("the guest is to run, and its state is not loaded");
-        if (!world->allow_both && !fake_world_is_equal(world))
-            g_error("the guest takes its first step, and memory differs");
+            g_error("motion \"%s\": the guest is to run, and its state is not loaded", world->name);
+        if (!world->allow_both)
+            check_equal(world, "the guest takes its first step, and memory differs");
         world->arrived = true;
     }
     if (world->stopped_us)
@@ -326,8 +343,8 @@ static void
 check_memory(FakeWorld *self)
 {
     g_mutex_lock(&self->lock);
-    if (!self->resumed_at_source && !self->late_write && !fake_world_is_equal(self))
-        g_error("devices' state came before the memory that belongs to it");
+    if (!self->resumed_at_source && !self->late_write)
+        check_equal(self, "devices' state came before the memory that belongs to it");
     g_mutex_unlock(&self->lock);
 }
 
@@ -433,9 +450,10 @@ fill_image(FakeWorld *self)
 }
 
 FakeWorld *
-fake_world_new(uint64_t size_bytes, bool guest_runs, bool writes, size_t state_bytes)
+fake_world_new(const char *name, uint64_t size_bytes, bool guest_runs, bool writes, size_t state_bytes)
 {
     FakeWorld *self = g_new0(FakeWorld, 1);
+    self->name = name;
     self->size_bytes = size_bytes;
     self->state_bytes = state_bytes;
     self->writes = writes;

@@ -22,6 +22,8 @@ typedef enum {
     FAKE_N_OPS
 } FakeOp;
 
+const char *fake_op_name(FakeOp op);
+
 typedef enum {
     FAKE_FAILS,      /* says no, and has done nothing */
     FAKE_DIES,       /* the VMM is dead from here on: every op fails, the guest runs no more */
@@ -39,9 +41,10 @@ typedef struct {
 typedef struct FakeWorld FakeWorld;
 typedef struct FakeVmm FakeVmm;
 
-/* Two images of `size_bytes`, the source's with content. `writes`: the guest writes while it runs.
- * `state_bytes`: of the devices. */
-FakeWorld *fake_world_new(uint64_t size_bytes, bool guest_runs, bool writes, size_t state_bytes);
+/* Two images of `size_bytes`, the source's with content. `name`: what a failure names; outlives it. `writes`:
+ * the guest writes while it runs. `state_bytes`: of the devices. */
+FakeWorld *
+fake_world_new(const char *name, uint64_t size_bytes, bool guest_runs, bool writes, size_t state_bytes);
 void fake_world_free(FakeWorld *self);
 
 GwVmm *fake_vmm(FakeWorld *self, bool at_source);

@@ -11,11 +11,17 @@
 #define LEAVE_US    (300 * G_TIME_SPAN_MILLISECOND)
 #define AT_A_TIME   10 /* they mostly wait */
 
+static const char *
+rig_name(const Rig *self)
+{
+    return self->plan.name ? self->plan.name : "unnamed";
+}
+
 #define rig_fail(self, ...)                                                                                  \
     G_STMT_START                                                                                             \
     {                                                                                                        \
         g_autofree char *what_ = g_strdup_printf(__VA_ARGS__);                                               \
-        g_error("motion \"%s\": %s", (self)->plan.name ? (self)->plan.name : "unnamed", what_);              \
+        g_error("motion \"%s\": %s", rig_name(self), what_);                                                 \
     }                                                                                                        \
     G_STMT_END
 
@@ -166,8 +172,8 @@ rig_new(const RigPlan *plan)
     self->plan = *plan;
     g_mutex_init(&self->lock);
     g_cond_init(&self->changed);
-    self->world = fake_world_new(plan->size_bytes ? plan->size_bytes : 10 << 20, !plan->paused, !plan->quiet,
-                                 plan->state_bytes ? plan->state_bytes : 200000);
+    self->world = fake_world_new(rig_name(self), plan->size_bytes ? plan->size_bytes : 10 << 20,
+                                 !plan->paused, !plan->quiet, plan->state_bytes ? plan->state_bytes : 200000);
     fake_world_set_fault(self->world, true, plan->source_fault);
     fake_world_set_fault(self->world, false, plan->sink_fault);
     if (plan->late_write)

@@ -50,7 +50,7 @@ typedef struct Fixture {
 } Fixture;
 
 static void
-set_up(Fixture *f, unsigned n_streams, uint64_t size, gconstpointer is_tls)
+set_up_for(Fixture *f, unsigned n_streams, uint64_t size, gconstpointer is_tls, bool may_punch)
 {
     GwStream *streams[MAX_STREAMS];
     *f = (Fixture){.before = census_take(), .size = size, .n_streams = n_streams};
@@ -70,7 +70,13 @@ set_up(Fixture *f, unsigned n_streams, uint64_t size, gconstpointer is_tls)
         f->readers[i].fixture = f;
         frame_peer_init(&f->readers[i].peer, pair.server);
     }
-    f->crew = gw_crew_new(f->image, fake_trace(f->trace), streams, n_streams, &f->bell);
+    f->crew = gw_crew_new(f->image, fake_trace(f->trace), streams, n_streams, may_punch, &f->bell);
+}
+
+static void
+set_up(Fixture *f, unsigned n_streams, uint64_t size, gconstpointer is_tls)
+{
+    set_up_for(f, n_streams, size, is_tls, false);
 }
 
 static void
@@ -200,6 +206,13 @@ write_page(Fixture *f, uint64_t pfn, uint8_t byte)
 }
 
 static void
+fill_all(Fixture *f)
+{
+    for (uint64_t pfn = 0; pfn < f->size / PAGE; pfn++)
+        write_page(f, pfn, 1);
+}
+
+static void
 assert_equal(Fixture *f)
 {
     const uint8_t *map = gw_image_map(f->image, NULL);
@@ -321,6 +334,57 @@ test_written_and_holes(gconstpointer is_tls)
     tear_down(&f);
 }
 
+/* What was written and then punched reads as zeros, and is a hole still when it has been sent. */
+static void
+test_holes_stay_holes(gconstpointer is_tls)
+{
+    Fixture f;
+    set_up_for(&f, 2, SPAN, is_tls, true);
+    fill_all(&f);
+    run_pass(&f, GW_PASS_ALL, 0);
+    assert_equal(&f);
+    fill_all(&f);
+    g_assert_cmpint(gw_image_punch(f.image, 3 * PAGE, 40 * PAGE), ==, 0);
+    g_assert_cmpint(gw_image_punch(f.image, CHUNK - PAGE, 600 * PAGE), ==, 0);
+    GwPassCounters counters = run_pass(&f, GW_PASS_WRITTEN, 1);
+    g_assert_cmpuint(counters.found_pages, ==, f.size / PAGE);
+    g_assert_cmpuint(counters.zero_pages, ==, 640);
+    g_assert_cmpuint(gw_image_resident(f.image), ==, f.size - 640 * PAGE);
+    assert_equal(&f);
+    tear_down(&f);
+}
+
+/* All of it is punched when some page has gone out by half: the other half is not there any more. */
+static void
+test_punched_on_its_way(gconstpointer is_tls)
+{
+    for (unsigned i = 1; i <= 4; i++) {
+        Fixture f;
+        GwWireHeader header;
+        GwPassCounters counters;
+        int failed = 0, stream = 0;
+        g_autofree uint8_t *payload = g_malloc(GW_WIRE_MAX_RUN_PAGES * PAGE);
+        set_up_for(&f, 1, 8 * SPAN, is_tls, true); /* more than sockets hold */
+        fill_all(&f);
+        gw_crew_begin(f.crew, GW_PASS_ALL, 0);
+        for (unsigned n = 0; n < i; n++) {
+            g_assert_cmpint(
+                frame_peer_receive(&f.readers[0].peer, &header, payload, GW_WIRE_MAX_RUN_PAGES * PAGE), ==,
+                0);
+            note_frame(&f.readers[0], &header, payload);
+        }
+        g_assert_cmpint(gw_image_punch(f.image, 0, f.size), ==, 0);
+        start_readers(&f);
+        await_pass(&f, &counters, &failed, &stream);
+        join_readers(&f);
+        g_assert_cmpint(failed, ==, 0);
+        g_assert_cmpuint(gw_image_resident(f.image), ==, 0);
+        run_pass(&f, GW_PASS_WRITTEN_AND_HOLES, 1);
+        assert_equal(&f);
+        tear_down(&f);
+    }
+}
+
 static void
 test_verify(void)
 {
@@ -405,13 +469,6 @@ test_unequal_streams(void)
 }
 
 /* --- what fails --------------------------------------------------------------------------------------- */
-
-static void
-fill_all(Fixture *f)
-{
-    for (uint64_t pfn = 0; pfn < f->size / PAGE; pfn++)
-        write_page(f, pfn, 1);
-}
 
 static void
 test_stream_fails(gconstpointer is_tls)
@@ -513,6 +570,8 @@ main(int argc, char **argv)
     test_add_both("/crew/all", test_all);
     test_add_both("/crew/written", test_written);
     test_add_both("/crew/written-and-holes", test_written_and_holes);
+    test_add_both("/crew/holes-stay-holes", test_holes_stay_holes);
+    test_add_both("/crew/punched-on-its-way", test_punched_on_its_way);
     g_test_add_func("/crew/verify", test_verify);
     test_add_both("/crew/under-writes", test_under_writes);
     g_test_add_func("/crew/unequal-streams", test_unequal_streams);

@@ -333,6 +333,27 @@ test_write(void)
     g_assert_cmpuint(gw_image_size(image), ==, SIZE);
 }
 
+/* Unlike a read through the mapping, it makes no page of a hole. */
+static void
+test_read(void)
+{
+    g_autoptr(GwImage) image = image_new("web1");
+    g_autofree char *bytes = g_malloc(SIZE);
+    memset(bytes, 'x', SIZE);
+    write_page(image, 2, 'a');
+    write_page(image, 15, 'b');
+    g_assert_cmpint(gw_image_read(image, 0, bytes, SIZE), ==, 0);
+    for (size_t i = 0; i < SIZE; i++)
+        g_assert_cmpint(bytes[i], ==, i / GW_PAGE_SIZE == 2 ? 'a' : i / GW_PAGE_SIZE == 15 ? 'b' : 0);
+    g_assert_cmpuint(gw_image_resident(image), ==, 2 * GW_PAGE_SIZE);
+    assert_runs(image, 0, 16, "2-3 15-16");
+
+    g_assert_cmpint(gw_image_read(image, 3 * GW_PAGE_SIZE - 1, bytes, 2), ==, 0);
+    g_assert_cmpint(bytes[0], ==, 'a');
+    g_assert_cmpint(bytes[1], ==, 0);
+    g_assert_cmpint(gw_image_read(image, SIZE - 4, bytes, 8), ==, -EIO);
+}
+
 static void
 test_punch(void)
 {
@@ -419,6 +440,7 @@ main(int argc, char **argv)
     g_test_add_func("/image/next-data", test_next_data);
     g_test_add_func("/image/next-data/every-set", test_next_data_every_set);
     g_test_add_func("/image/write", test_write);
+    g_test_add_func("/image/read", test_read);
     g_test_add_func("/image/punch", test_punch);
     g_test_add_func("/image/threads", test_threads);
     g_test_add_func("/image/free", test_free);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Motions disturbed at random, by several things at once: cancelled at either end at any moment, connections
  * cut or stalled at any byte, VMMs and journals that fail. Whatever happens, one guest runs, and both ends
- * know which. The seed is printed (--seed repeats it, as far as threads let it). */
+ * know which. The seed is printed (--seed repeats it, as far as threads let it), and each motion is named by
+ * what is special about it. */
 #include "motion-rig.h"
 
 #include "census.h"
@@ -26,6 +27,48 @@ random_fault(GRand *random, FakeOp first, FakeOp last)
                        .slow_us = g_rand_int_range(random, 0, 50000)};
 }
 
+static void
+append_fault(GString *text, const char *end, FakeFault fault)
+{
+    if (fault.op == FAKE_OP_NONE)
+        return;
+    g_string_append_printf(text, ", %s's %s ", end, fake_op_name(fault.op));
+    if (fault.how == FAKE_IS_SLOW)
+        g_string_append_printf(text, "takes %d us", (int)fault.slow_us);
+    else
+        g_string_append(text, "fails");
+}
+
+static void
+append_journal(GString *text, const char *end, GwHandoverAction line, unsigned n_times)
+{
+    if (line)
+        g_string_append_printf(text, ", %s's %s fails %u times", end, gw_handover_action_name(line), n_times);
+}
+
+static char *
+describe(const RigPlan *plan, unsigned number)
+{
+    static const char *const cuts[] = {"works", "is cut once", "is cut for good", "stalls"};
+    GString *text = g_string_new(NULL);
+    g_string_append_printf(text, "random %u: %u pages, %u streams%s%s%s%s", number,
+                           (unsigned)(plan->size_bytes / 4096), plan->n_streams,
+                           plan->identity ? ", TLS" : "", plan->paused ? ", paused" : "",
+                           plan->quiet ? ", quiet" : "", plan->punches ? ", punches" : "");
+    if (plan->cancel_source_us)
+        g_string_append_printf(text, ", source cancelled at %d us", (int)plan->cancel_source_us);
+    if (plan->cancel_sink_us)
+        g_string_append_printf(text, ", destination cancelled at %d us", (int)plan->cancel_sink_us);
+    if (plan->cut != PROXY_WORKS)
+        g_string_append_printf(text, ", the wire %s after %u bytes, until %d us", cuts[plan->cut],
+                               (unsigned)plan->cut_after, (int)plan->mend_us);
+    append_fault(text, "source", plan->source_fault);
+    append_fault(text, "destination", plan->sink_fault);
+    append_journal(text, "source", plan->source_journal_fails, plan->n_source_journal_fails);
+    append_journal(text, "destination", plan->sink_journal_fails, plan->n_sink_journal_fails);
+    return g_string_free(text, FALSE);
+}
+
 static RigPlan
 random_plan(GRand *random)
 {
@@ -34,8 +77,7 @@ random_plan(GRand *random)
                                   source_lines[] = {GW_HANDOVER_ACT_JOURNAL_HANDED_OVER,
                                                     GW_HANDOVER_ACT_JOURNAL_OWNS,
                                                     GW_HANDOVER_ACT_JOURNAL_RELEASED};
-    RigPlan plan = {.name = "random",
-                    .identity = one_in(random, 4) ? identity : NULL,
+    RigPlan plan = {.identity = one_in(random, 4) ? identity : NULL,
                     .n_streams = (unsigned)g_rand_int_range(random, 1, 4),
                     .paused = one_in(random, 10),
                     .quiet = one_in(random, 4),
@@ -84,8 +126,12 @@ test_random(void)
     g_test_message("seed %u", seed);
     g_autoptr(GRand) random = g_rand_new_with_seed(seed);
     g_autofree RigPlan *plans = g_new(RigPlan, N_RUNS);
-    for (unsigned i = 0; i < N_RUNS; i++)
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    for (unsigned i = 0; i < N_RUNS; i++) {
         plans[i] = random_plan(random);
+        g_ptr_array_add(names, describe(&plans[i], i));
+        plans[i].name = g_ptr_array_index(names, i);
+    }
     rig_run_all(plans, N_RUNS, either);
     census_check(&before);
 }
