@@ -350,7 +350,7 @@ gw_certificate_fingerprint(const char *pem, GError **error)
     return g_string_free(text, FALSE);
 }
 
-/* NULL where there is none, or one that is no C string. */
+/* NULL where there is none, or one that is no text. */
 static char *
 get_dn(gnutls_x509_crt_t certificate, const char *oid)
 {
@@ -358,7 +358,8 @@ get_dn(gnutls_x509_crt_t certificate, const char *oid)
     size_t size = sizeof text;
     if (gnutls_x509_crt_get_dn_by_oid(certificate, oid, 0, 0, text, &size) < 0)
         return NULL;
-    return size < sizeof text && strlen(text) == size ? g_strdup(text) : NULL;
+    bool is_text = size < sizeof text && strlen(text) == size && g_utf8_validate(text, -1, NULL);
+    return is_text ? g_strdup(text) : NULL;
 }
 
 bool
