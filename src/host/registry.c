@@ -79,7 +79,7 @@ gw_registry_store_status(GwRegistryEntry *entry, JsonObject *status, GError **er
         return false;
     }
     g_mutex_lock(&self->lock);
-    if (last_event_id(status) >= last_event_id(entry->status)) {
+    if (!entry->status || last_event_id(status) >= last_event_id(entry->status)) {
         g_clear_pointer(&entry->status, json_object_unref);
         entry->status = gw_json_object_copy(status);
         if (memory && gw_json_get_int(memory, "size_bytes", &bytes))
