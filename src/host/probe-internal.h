@@ -24,6 +24,9 @@ typedef struct {
  * connection begins slowly, and a shaper lets a burst pass first. Both 0 if there is no such time. */
 void gw_probe_window(const GArray *samples, uint64_t *ret_bytes, uint64_t *ret_us);
 
+/* Pure. The rate in bit/s that a receiver's answer comes to, 0 if it can be none. */
+uint64_t gw_probe_rate(const unsigned char answer[GW_PROBE_ANSWER_BYTES]);
+
 /* A numeric address, also "fe80::1%eth0"; false if it is none, or one of nobody in particular. */
 bool gw_probe_address_parse(const char *text, unsigned port, struct sockaddr_storage *ret_address,
                             socklen_t *ret_length);

@@ -45,6 +45,18 @@ gw_probe_window(const GArray *samples, uint64_t *ret_bytes, uint64_t *ret_us)
     *ret_bytes = *ret_us ? last->bytes - from->bytes : 0;
 }
 
+uint64_t
+gw_probe_rate(const unsigned char answer[GW_PROBE_ANSWER_BYTES])
+{
+    uint64_t bytes, us;
+    memcpy(&bytes, answer, sizeof bytes);
+    memcpy(&us, answer + sizeof bytes, sizeof us);
+    bytes = GUINT64_FROM_BE(bytes);
+    us = GUINT64_FROM_BE(us);
+    bool is_possible = us > 0 && us < G_USEC_PER_SEC * 60 && bytes < (uint64_t)INT64_MAX / 8 / G_USEC_PER_SEC;
+    return is_possible ? bytes * 8 * G_USEC_PER_SEC / us : 0;
+}
+
 static bool
 is_unspecific(const struct sockaddr_storage *address)
 {
@@ -214,14 +226,14 @@ fill(const Way *way, gint64 until_us)
 
 /* 0: all is there; else an errno, ETIMEDOUT among them. */
 static int
-receive_answer(int fd, uint64_t reply[2])
+receive_answer(int fd, unsigned char reply[GW_PROBE_ANSWER_BYTES])
 {
     size_t got = 0;
     gint64 until_us = g_get_monotonic_time() + ANSWER_MS * G_TIME_SPAN_MILLISECOND;
     while (got < GW_PROBE_ANSWER_BYTES) {
         if (!wait_for(fd, POLLIN, until_us))
             return ETIMEDOUT;
-        ssize_t n = recv(fd, (char *)reply + got, GW_PROBE_ANSWER_BYTES - got, 0);
+        ssize_t n = recv(fd, reply + got, GW_PROBE_ANSWER_BYTES - got, 0);
         if (n == 0)
             return ECONNRESET;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -234,7 +246,7 @@ receive_answer(int fd, uint64_t reply[2])
 static void
 measure(const Probe *self, Way *way)
 {
-    uint64_t reply[2] = {0};
+    unsigned char reply[GW_PROBE_ANSWER_BYTES] = {0};
     gint64 until_us = g_get_monotonic_time() + self->duration_ms * G_TIME_SPAN_MILLISECOND;
     if (send(way->fd, self->token, GW_PROBE_TOKEN_CHARS, MSG_NOSIGNAL) != GW_PROBE_TOKEN_CHARS ||
         !fill(way, until_us) || shutdown(way->fd, SHUT_WR) < 0) {
@@ -242,7 +254,6 @@ measure(const Probe *self, Way *way)
         return;
     }
     int failed = receive_answer(way->fd, reply);
-    uint64_t bytes = GUINT64_FROM_BE(reply[0]), us = GUINT64_FROM_BE(reply[1]);
     if (failed == ETIMEDOUT)
         give_up(way,
                 "%s answers, but data from %s does not get through: is the MTU the same all along the way?",
@@ -250,8 +261,8 @@ measure(const Probe *self, Way *way)
     else if (failed)
         give_up(way, "%s port %u: %s: the probe is not expected there (any more)", way->destination,
                 way->port, g_strerror(failed));
-    else if (us > 0 && us < G_USEC_PER_SEC * 60 && bytes < UINT64_MAX / 8 / G_USEC_PER_SEC)
-        way->bits_per_s = bytes * 8 * G_USEC_PER_SEC / us;
+    else
+        way->bits_per_s = gw_probe_rate(reply);
 }
 
 static JsonObject *
