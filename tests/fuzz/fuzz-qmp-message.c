@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* libFuzzer target: any bytes from QEMU, in chunks of any size, to lines and messages.
  *
- *     clang -g -O1 -D_GNU_SOURCE -Isrc/common -Isrc/vmm -fsanitize=fuzzer,address,undefined \
- *         $(pkg-config --cflags --libs json-glib-1.0 gio-2.0) -o fuzz-qmp-message \
- *         tests/fuzz/fuzz-qmp-message.c src/vmm/qmp-message.c src/common/json.c src/common/error.c
- *     ./fuzz-qmp-message -max_total_time=120 new-finds/ tests/fuzz/corpus/qmp-message
- *
  * The input's first byte chooses the chunk size, the rest is the stream. test-qmp-message replays the corpus.
  */
 #include "error.h"

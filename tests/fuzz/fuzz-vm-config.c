@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Fuzz target: any bytes are a configuration that survives its round trip, or a well-formed report.
  *
- * The unit test replays corpus/vm-config through this same function. To search for new inputs:
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Isrc/common -Isrc/vmm
- *     $(pkg-config --cflags json-glib-1.0 gio-2.0) tests/fuzz/fuzz-vm-config.c
- *     src/vmm/{vm-config,config-re,json-scan}*.c src/common/{error,json}.c
- *     $(pkg-config --libs json-glib-1.0 gio-2.0) -o fuzz-vm-config
- *   mkdir new && ./fuzz-vm-config -max_len=4096 new tests/fuzz/corpus/vm-config */
+ * The unit test replays corpus/vm-config through this same function. */
 #include "error.h"
 #include "vm-config.h"
 
