@@ -17,7 +17,8 @@ GwHostClient *
 gw_host_client_new(const char *host, const char *address, unsigned port, const GwTlsFiles *files,
                    unsigned timeout_s, GError **error)
 {
-    GwHttpClient *http = gw_http_client_new_tls(address, port, files, host, timeout_s, error);
+    const char *expected_name = host;
+    GwHttpClient *http = gw_http_client_new_tls(address, port, files, expected_name, timeout_s, error);
     if (!http) {
         g_prefix_error(error, "%s: ", host);
         return NULL;

@@ -190,6 +190,17 @@ call_ignoring(GwHostApi *self, const char *vm, const char *method, const char *p
         g_debug("%s, ignoring", error->message);
 }
 
+/* Its motion is given up, or it has none: only then it is certain that no guest comes to run between our
+ * looking and the stop. */
+static bool
+may_end_incoming(GwHostApi *self, const char *vm)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonObject) cancelled = call_vm(self, vm, "DELETE", "/v1/motion", NULL, NULL);
+    g_autoptr(JsonObject) motion = cancelled ? NULL : call_vm(self, vm, "GET", "/v1/motion", NULL, &error);
+    return cancelled || (!motion && g_error_matches(error, GW_ERROR, GW_ERROR_NOT_FOUND));
+}
+
 /* One that waits for a motion has no guest to lose. It may end by itself as soon as its motion is cancelled.
  */
 static void
@@ -198,8 +209,7 @@ end_incoming(GwHostApi *self, const char *vm)
     g_autoptr(JsonObject) status = call_vm(self, vm, "GET", "/v1/status", NULL, NULL);
     if (!status || g_strcmp0(gw_json_get_string(status, "state"), "incoming") != 0)
         return;
-    call_ignoring(self, vm, "DELETE", "/v1/motion", NULL);
-    if (gw_registry_await_gone(gw_agent_registry(self->agent), vm, 1000))
+    if (!may_end_incoming(self, vm) || gw_registry_await_gone(gw_agent_registry(self->agent), vm, 1000))
         return;
     call_ignoring(self, vm, "POST", "/v1/power", "stop");
 }
