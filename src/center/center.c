@@ -12,6 +12,7 @@
 #include "error.h"
 #include "host-link.h"
 #include "http-client.h"
+#include "http-types.h"
 #include "secret.h"
 #include "version.h"
 
@@ -249,6 +250,7 @@ gw_center_run(const GwCenterConfig *config, bool show_password, GError **error)
 {
     g_auto(Center) self = {.config = config};
     allow_descriptors();
+    gw_http_load_types();
     if (!gw_center_set_up(config, error) || !open_store(&self, error) || !open_authority(&self, error) ||
         !open_users(&self, show_password, error) || !open_inventory(&self, error) ||
         !open_server(&self, error))

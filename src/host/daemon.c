@@ -7,6 +7,7 @@
 #include "agent.h"
 #include "error.h"
 #include "host-api.h"
+#include "http-types.h"
 #include "join.h"
 #include "log.h"
 #include "version.h"
@@ -148,6 +149,7 @@ gw_daemon_run(const char *config_path)
     Daemon self = {.config_path = config_path, .loop = g_main_loop_new(NULL, FALSE)};
     g_autoptr(GError) error = NULL;
     signal(SIGPIPE, SIG_IGN);
+    gw_http_load_types();
     bool up = set_up(&self, &error);
     if (up) {
         guint watches[] = {g_unix_signal_add(SIGTERM, on_terminate, &self),

@@ -2,6 +2,8 @@
 /* A center without its API. */
 #include "center-rig.h"
 
+#include "http-types.h"
+
 #include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,6 +60,7 @@ center_rig_init(void)
 {
     g_autofree char *path = g_strdup_printf("%s/godwit-center-hold.%d", g_get_tmp_dir(), getpid());
     g_setenv("GODWIT_CENTER_HOLD_FILE", path, TRUE);
+    gw_http_load_types();
 }
 
 CenterRig *

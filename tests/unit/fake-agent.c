@@ -3,66 +3,18 @@
  *
  * Each has a thread with its server, whose works run in the server's pool; all they know is behind one lock.
  * In front of each is a wire that can be cut (tcp-proxy.h). */
-#include "fake-agent.h"
+#include "fake-agent-internal.h"
 
 #include "certificate.h"
-#include "http-server.h"
-#include "tcp-proxy.h"
 #include "vm-config.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
 
-static const char *const engine_states[] = {"connecting", "first-round",  "pre-copy",
-                                            "switchover", "handing-over", "completed"};
-#define N_ENGINE_STATES G_N_ELEMENTS(engine_states)
-
-typedef struct {
-    char *name, *state, *config, *session, *secret, *motion; /* motion: its state; NULL: none */
-    char *error_code;                                        /* of the motion */
-    bool is_source;
-    int pid;
-} Vm;
-
-typedef struct {
-    FakeCluster *cluster;
-    char *name, *n;
-    GHashTable *vms; /* name → Vm */
-    TcpProxy *proxy;
-    unsigned proxy_port;
-    /* of its thread */
-    GMainContext *context;
-    GMainLoop *loop;
-    GThread *thread;
-    GwHttpServer *server;
-    GPtrArray *streams; /* of GwHttpRequest */
-    unsigned port;
-} Agent;
-
-typedef struct {
-    char *host, *method, *path_end;
-    FakeFault fault;
-    GwError code;
-} Fault;
-
-struct FakeCluster {
-    const GwAuthority *authority;
-    char *directory;
-    GPtrArray *agents;
-    GMutex lock; /* guards all below, and the agents' VMs */
-    GArray *faults;
-    bool fault_was_met;
-    GPtrArray *calls; /* of "host2 POST /v1/vms" */
-    char *stop_at, *fail_at, *secret;
-    GwError fail_code;
-    unsigned n_sessions;
-    int next_pid;
-};
-
-static void
-vm_free(void *data)
+void
+fake_vm_free(void *data)
 {
-    Vm *vm = data;
+    FakeVm *vm = data;
     g_free(vm->name);
     g_free(vm->state);
     g_free(vm->config);
@@ -73,20 +25,11 @@ vm_free(void *data)
     g_free(vm);
 }
 
-static void
-set_text(char **text, const char *value)
+void
+fake_set_text(char **text, const char *value)
 {
     g_free(*text);
     *text = g_strdup(value);
-}
-
-static Agent *
-find_agent(FakeCluster *self, const char *host)
-{
-    for (guint i = 0; i < self->agents->len; i++)
-        if (strcmp(((Agent *)self->agents->pdata[i])->name, host) == 0)
-            return self->agents->pdata[i];
-    g_error("no host %s", host);
 }
 
 static JsonObject *
@@ -99,7 +42,7 @@ parse(const char *text)
 }
 
 static JsonObject *
-facts(const Agent *self)
+facts(const FakeAgent *self)
 {
     g_autofree char *text = g_strdup_printf(
         "{\"name\": \"%s\", \"version\": \"0.1.0\", \"kernel\": \"6.18.44\","
@@ -118,7 +61,7 @@ facts(const Agent *self)
 }
 
 static JsonObject *
-motion_json(const Vm *vm)
+motion_json(const FakeVm *vm)
 {
     JsonObject *error = NULL;
     g_autofree char *text = g_strdup_printf(
@@ -140,7 +83,7 @@ motion_json(const Vm *vm)
 }
 
 static JsonObject *
-status(const Vm *vm)
+status(const FakeVm *vm)
 {
     g_autofree char *text = g_strdup_printf(
         "{\"name\": \"%s\", \"uuid\": \"3f0c9a52-7b1e-4d58-8f43-0a6c2b9d1e70\", \"state\": \"%s\", \"vcpus\": 1,"
@@ -157,7 +100,7 @@ status(const Vm *vm)
 
 /* -- Events */
 typedef struct {
-    Agent *agent;
+    FakeAgent *agent;
     char *text;
 } Telling;
 
@@ -181,7 +124,7 @@ event_text(const char *type, JsonObject *data)
 }
 
 static void
-tell(Agent *self, const char *type, JsonObject *data)
+tell(FakeAgent *self, const char *type, JsonObject *data)
 {
     Telling *telling = g_new(Telling, 1);
     *telling = (Telling){self, event_text(type, data)};
@@ -192,10 +135,10 @@ tell(Agent *self, const char *type, JsonObject *data)
     g_source_unref(source);
 }
 
-static void
-tell_status_locked(Agent *self, const char *vm)
+void
+fake_tell_status_locked(FakeAgent *self, const char *vm)
 {
-    const Vm *found = g_hash_table_lookup(self->vms, vm);
+    const FakeVm *found = g_hash_table_lookup(self->vms, vm);
     JsonObject *data = json_object_new();
     json_object_set_string_member(data, "vm", vm);
     if (found)
@@ -205,8 +148,8 @@ tell_status_locked(Agent *self, const char *vm)
     tell(self, "vm.status", data);
 }
 
-static void
-tell_motion(Agent *self, const char *vm)
+void
+fake_tell_motion(FakeAgent *self, const char *vm)
 {
     JsonObject *data = json_object_new();
     json_object_set_string_member(data, "vm", vm);
@@ -216,13 +159,13 @@ tell_motion(Agent *self, const char *vm)
 static void
 on_stream_closed(GwHttpRequest *request, void *user_data)
 {
-    Agent *self = user_data;
+    FakeAgent *self = user_data;
     if (g_ptr_array_remove(self->streams, request))
         gw_http_request_unref(request);
 }
 
 static JsonArray *
-vms_locked(Agent *self)
+vms_locked(FakeAgent *self)
 {
     JsonArray *array = json_array_new();
     GHashTableIter iter;
@@ -236,7 +179,7 @@ vms_locked(Agent *self)
 static void
 show_events(GwHttpRequest *request, void *user_data)
 {
-    Agent *self = user_data;
+    FakeAgent *self = user_data;
     JsonObject *hello = facts(self);
     g_mutex_lock(&self->cluster->lock);
     json_object_set_array_member(hello, "vms", vms_locked(self));
@@ -245,72 +188,6 @@ show_events(GwHttpRequest *request, void *user_data)
     g_ptr_array_add(self->streams, gw_http_request_ref(request));
     gw_http_stream_begin(request, "text/event-stream", on_stream_closed, self);
     gw_http_stream_send(request, text, strlen(text));
-}
-
-/* -- The engine */
-static Agent *
-destination_of(FakeCluster *self, const Vm *source)
-{
-    for (guint i = 0; i < self->agents->len; i++) {
-        Agent *agent = self->agents->pdata[i];
-        const Vm *vm = g_hash_table_lookup(agent->vms, source->name);
-        if (vm && vm != source && g_strcmp0(vm->session, source->session) == 0)
-            return agent;
-    }
-    return NULL;
-}
-
-static void
-end_destination_locked(FakeCluster *self, const Vm *source)
-{
-    Agent *there = destination_of(self, source);
-    if (!there)
-        return;
-    g_hash_table_remove(there->vms, source->name);
-    tell_status_locked(there, source->name);
-}
-
-static void
-complete_locked(Agent *here, Vm *source)
-{
-    Agent *there = destination_of(here->cluster, source);
-    if (!there) { /* the door is gone */
-        set_text(&source->motion, "failed");
-        set_text(&source->error_code, "peer-lost");
-        set_text(&source->state, "running");
-        return;
-    }
-    Vm *vm = g_hash_table_lookup(there->vms, source->name);
-    set_text(&source->motion, "completed");
-    set_text(&source->state, "moved");
-    set_text(&vm->motion, "completed");
-    set_text(&vm->state, "running");
-    tell_status_locked(there, source->name);
-    tell_status_locked(here, source->name);
-}
-
-static void
-advance_locked(Agent *here, Vm *vm)
-{
-    FakeCluster *self = here->cluster;
-    if (!vm->is_source || !vm->motion || g_strcmp0(vm->motion, self->stop_at) == 0)
-        return;
-    for (size_t i = 0; i + 1 < N_ENGINE_STATES; i++) {
-        if (strcmp(vm->motion, engine_states[i]) != 0)
-            continue;
-        if (g_strcmp0(vm->motion, self->fail_at) == 0) {
-            set_text(&vm->motion, "failed");
-            set_text(&vm->error_code, gw_error_code_name(self->fail_code));
-            g_clear_pointer(&self->fail_at, g_free);
-            end_destination_locked(self, vm);
-        } else if (i + 2 == N_ENGINE_STATES) {
-            complete_locked(here, vm);
-        } else {
-            set_text(&vm->motion, engine_states[i + 1]);
-        }
-        tell_motion(here, vm->name);
-        return;
-    }
 }
 
 /* -- Calls */
@@ -323,18 +200,18 @@ set_error(GError **error, GwError code, const char *text)
 
 /* Whether there is a fault for this call, which is used up. */
 static bool
-take_fault(Agent *self, GwHttpRequest *request, Fault *ret_fault)
+take_fault(FakeAgent *self, GwHttpRequest *request, FakeFaultCase *ret_fault)
 {
     FakeCluster *cluster = self->cluster;
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&cluster->lock);
     const char *method = gw_http_request_method(request), *path = gw_http_request_path(request);
     g_ptr_array_add(cluster->calls, g_strdup_printf("%s %s %s", self->name, method, path));
     for (guint i = 0; i < cluster->faults->len; i++) {
-        const Fault *fault = &g_array_index(cluster->faults, Fault, i);
+        const FakeFaultCase *fault = &g_array_index(cluster->faults, FakeFaultCase, i);
         if (strcmp(fault->host, self->name) != 0 || strcmp(fault->method, method) != 0 ||
             !g_str_has_suffix(path, fault->path_end))
             continue;
-        *ret_fault = (Fault){.fault = fault->fault, .code = fault->code};
+        *ret_fault = (FakeFaultCase){.fault = fault->fault, .code = fault->code};
         cluster->fault_was_met = true;
         g_array_remove_index(cluster->faults, i);
         return true;
@@ -343,18 +220,18 @@ take_fault(Agent *self, GwHttpRequest *request, Fault *ret_fault)
 }
 
 static void
-cut(Agent *self)
+cut(FakeAgent *self)
 {
     tcp_proxy_set(self->proxy, PROXY_CUTS_ONCE);
 }
 
-typedef JsonObject *(*Call)(Agent *self, Vm *vm, GwHttpRequest *request, GError **error);
+typedef JsonObject *(*Call)(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error);
 
 /* `call` with the lock held, and with what may go wrong around it. */
 static JsonObject *
-answer(Agent *self, GwHttpRequest *request, Call call, GError **error)
+answer(FakeAgent *self, GwHttpRequest *request, Call call, GError **error)
 {
-    Fault fault;
+    FakeFaultCase fault;
     JsonObject *reply = NULL;
     bool is_faulty = take_fault(self, request, &fault);
     if (is_faulty && fault.fault == FAKE_ANSWERS_ERROR) {
@@ -364,7 +241,7 @@ answer(Agent *self, GwHttpRequest *request, Call call, GError **error)
     const char *name = gw_http_request_param(request, "vm");
     if (!is_faulty || fault.fault == FAKE_CUT_BEHIND) {
         g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->cluster->lock);
-        Vm *vm = name ? g_hash_table_lookup(self->vms, name) : NULL;
+        FakeVm *vm = name ? g_hash_table_lookup(self->vms, name) : NULL;
         if (name && !vm)
             set_error(error, GW_ERROR_NOT_FOUND, "no such VM here");
         else
@@ -385,35 +262,35 @@ answer(Agent *self, GwHttpRequest *request, Call call, GError **error)
     }
 
 static JsonObject *
-show_host(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+show_host(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     return facts(self);
 }
 WORK(show_host)
 
 static JsonObject *
-show_vm(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+show_vm(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     return status(vm);
 }
 WORK(show_vm)
 
 static JsonObject *
-show_config(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+show_config(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     return parse(vm->config);
 }
 WORK(show_config)
 
 static JsonObject *
-show_check(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+show_check(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     return parse("{\"findings\": []}");
 }
 WORK(show_check)
 
 static JsonObject *
-start_vm(Agent *self, Vm *none, GwHttpRequest *request, GError **error)
+start_vm(FakeAgent *self, FakeVm *none, GwHttpRequest *request, GError **error)
 {
     JsonObject *body = gw_http_request_json(request, error);
     JsonObject *config = body ? gw_json_get_object(body, "config") : NULL;
@@ -426,19 +303,19 @@ start_vm(Agent *self, Vm *none, GwHttpRequest *request, GError **error)
         set_error(error, GW_ERROR_EXISTS, "there is one");
         return NULL;
     }
-    Vm *vm = g_new0(Vm, 1);
+    FakeVm *vm = g_new0(FakeVm, 1);
     vm->name = g_strdup(parsed->name);
     vm->state = g_strdup(strcmp(mode, "incoming") == 0 ? "incoming" : "running");
     vm->config = g_strdup(text);
     vm->pid = self->cluster->next_pid++;
     g_hash_table_insert(self->vms, g_strdup(vm->name), vm);
-    tell_status_locked(self, vm->name);
+    fake_tell_status_locked(self, vm->name);
     return status(vm);
 }
 WORK(start_vm)
 
 static JsonObject *
-remove_vm(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+remove_vm(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     g_autofree char *name = g_strdup(vm->name);
     if (strcmp(vm->state, "running") == 0 || strcmp(vm->state, "paused") == 0) {
@@ -446,19 +323,19 @@ remove_vm(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
         return NULL;
     }
     g_hash_table_remove(self->vms, name);
-    tell_status_locked(self, name);
+    fake_tell_status_locked(self, name);
     return json_object_new();
 }
 WORK(remove_vm)
 
 static JsonObject *
-power(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+power(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     JsonObject *body = gw_http_request_json(request, error);
     const char *action = body ? gw_json_get_string(body, "action") : NULL;
     bool starts = g_strcmp0(action, "start") == 0 || g_strcmp0(action, "resume") == 0;
-    set_text(&vm->state, starts ? "running" : g_strcmp0(action, "pause") == 0 ? "paused" : "off");
-    tell_status_locked(self, vm->name);
+    fake_set_text(&vm->state, starts ? "running" : g_strcmp0(action, "pause") == 0 ? "paused" : "off");
+    fake_tell_status_locked(self, vm->name);
     JsonObject *reply = json_object_new();
     json_object_set_string_member(reply, "state", vm->state);
     return reply;
@@ -466,7 +343,7 @@ power(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
 WORK(power)
 
 static JsonObject *
-receive(Agent *self, Vm *vm, JsonObject *body, GError **error)
+receive(FakeAgent *self, FakeVm *vm, JsonObject *body, GError **error)
 {
     JsonArray *listen = gw_json_get_array(body, "listen");
     g_autofree char *own = g_strconcat("10.71.0.", self->n, NULL);
@@ -480,8 +357,8 @@ receive(Agent *self, Vm *vm, JsonObject *body, GError **error)
     g_free(vm->secret);
     vm->session = g_strdup_printf("%032x", ++self->cluster->n_sessions);
     vm->secret = g_strdup_printf("%064x", 0xbeef0000 + self->cluster->n_sessions);
-    set_text(&vm->motion, "waiting");
-    set_text(&self->cluster->secret, vm->secret);
+    fake_set_text(&vm->motion, "waiting");
+    fake_set_text(&self->cluster->secret, vm->secret);
     g_autofree char *text = g_strdup_printf("{\"session\": \"%s\", \"secret\": \"%s\", \"addresses\": "
                                             "[{\"address\": \"%s\", \"port\": 40125}], \"tls\": true}",
                                             vm->session, vm->secret, own);
@@ -489,24 +366,24 @@ receive(Agent *self, Vm *vm, JsonObject *body, GError **error)
 }
 
 static JsonObject *
-send_vm(Agent *self, Vm *vm, JsonObject *body, GError **error)
+send_vm(FakeAgent *self, FakeVm *vm, JsonObject *body, GError **error)
 {
     JsonObject *address = gw_json_array_object(gw_json_get_array(body, "addresses"), 0);
     g_autofree char *own = g_strconcat("10.71.0.", self->n, NULL);
     g_assert_cmpstr(gw_json_get_string(address, "local"), ==, own);
-    set_text(&vm->session, gw_json_get_string(body, "session"));
-    Agent *there = destination_of(self->cluster, vm);
-    const Vm *waiting = there ? g_hash_table_lookup(there->vms, vm->name) : NULL;
+    fake_set_text(&vm->session, gw_json_get_string(body, "session"));
+    FakeAgent *there = fake_destination_of(self->cluster, vm);
+    const FakeVm *waiting = there ? g_hash_table_lookup(there->vms, vm->name) : NULL;
     if (waiting)
         g_assert_cmpstr(gw_json_get_string(body, "secret"), ==, waiting->secret);
-    set_text(&vm->motion, "connecting");
+    fake_set_text(&vm->motion, "connecting");
     g_clear_pointer(&vm->error_code, g_free);
     vm->is_source = true;
     return motion_json(vm);
 }
 
 static JsonObject *
-begin_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+begin_motion(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     JsonObject *body = gw_http_request_json(request, error);
     return strcmp(gw_json_get_string(body, "action"), "receive") == 0 ? receive(self, vm, body, error)
@@ -515,47 +392,47 @@ begin_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
 WORK(begin_motion)
 
 static JsonObject *
-show_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+show_motion(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     if (!vm->motion) {
         set_error(error, GW_ERROR_NOT_FOUND, "there was none");
         return NULL;
     }
     JsonObject *reply = motion_json(vm);
-    advance_locked(self, vm);
+    fake_advance_locked(self, vm);
     return reply;
 }
 WORK(show_motion)
 
 static JsonObject *
-cancel_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+cancel_motion(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     if (!vm->motion || strcmp(vm->motion, "handing-over") == 0 || strcmp(vm->motion, "completed") == 0) {
         set_error(error, GW_ERROR_WRONG_STATE, "too late to cancel");
         return NULL;
     }
-    set_text(&vm->motion, "cancelled");
-    set_text(&vm->error_code, "cancelled");
-    end_destination_locked(self->cluster, vm);
-    tell_motion(self, vm->name);
+    fake_set_text(&vm->motion, "cancelled");
+    fake_set_text(&vm->error_code, "cancelled");
+    fake_end_destination_locked(self->cluster, vm);
+    fake_tell_motion(self, vm->name);
     return json_object_new();
 }
 WORK(cancel_motion)
 
 static JsonObject *
-resolve_motion(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+resolve_motion(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     JsonObject *body = gw_http_request_json(request, error);
     bool discard = g_strcmp0(gw_json_get_string(body, "outcome"), "discard") == 0;
-    set_text(&vm->motion, discard ? "completed" : "failed");
-    set_text(&vm->state, discard ? "moved" : "running");
-    tell_status_locked(self, vm->name);
+    fake_set_text(&vm->motion, discard ? "completed" : "failed");
+    fake_set_text(&vm->state, discard ? "moved" : "running");
+    fake_tell_status_locked(self, vm->name);
     return json_object_new();
 }
 WORK(resolve_motion)
 
 static JsonObject *
-listen_probe(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+listen_probe(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     g_autofree char *text = g_strdup_printf(
         "{\"token\": \"t\", \"listening\": [{\"address\": \"10.71.0.%s\", \"port\": 40001}]}", self->n);
@@ -564,7 +441,7 @@ listen_probe(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
 WORK(listen_probe)
 
 static JsonObject *
-probe(Agent *self, Vm *vm, GwHttpRequest *request, GError **error)
+probe(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error)
 {
     JsonObject *body = gw_http_request_json(request, error);
     JsonObject *path = gw_json_array_object(gw_json_get_array(body, "paths"), 0);
@@ -578,7 +455,7 @@ WORK(probe)
 
 /* -- Life */
 static void
-add_routes(Agent *self)
+add_routes(FakeAgent *self)
 {
     GwHttpServer *server = self->server;
     gw_http_server_add_route(server, "GET", "/v1/events", show_events, self);
@@ -598,13 +475,13 @@ add_routes(Agent *self)
 }
 
 static char *
-in_directory(const Agent *self, const char *what)
+in_directory(const FakeAgent *self, const char *what)
 {
     return g_strdup_printf("%s/%s-%s.pem", self->cluster->directory, self->name, what);
 }
 
 static void
-write_identity(Agent *self)
+write_identity(FakeAgent *self)
 {
     g_autoptr(GError) error = NULL;
     const GwAuthority *authority = self->cluster->authority;
@@ -620,7 +497,7 @@ write_identity(Agent *self)
 static void *
 agent_main(void *data)
 {
-    Agent *self = data;
+    FakeAgent *self = data;
     g_main_context_push_thread_default(self->context);
     g_main_loop_run(self->loop);
     for (guint i = self->streams->len; i-- > 0;) {
@@ -641,10 +518,10 @@ quit(void *data)
     return G_SOURCE_REMOVE;
 }
 
-static void
-agent_free(void *data)
+void
+fake_agent_free(void *data)
 {
-    Agent *self = data;
+    FakeAgent *self = data;
     g_autoptr(GSource) source = g_idle_source_new();
     tcp_proxy_free(self->proxy);
     g_source_set_callback(source, quit, self->loop, NULL);
@@ -666,11 +543,11 @@ unsigned
 fake_cluster_add_host(FakeCluster *cluster, unsigned n)
 {
     g_autoptr(GError) error = NULL;
-    Agent *self = g_new0(Agent, 1);
+    FakeAgent *self = g_new0(FakeAgent, 1);
     self->cluster = cluster;
     self->name = g_strdup_printf("host%u", n);
     self->n = g_strdup_printf("%u", n);
-    self->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, vm_free);
+    self->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, fake_vm_free);
     self->streams = g_ptr_array_new();
     self->context = g_main_context_new();
     self->loop = g_main_loop_new(self->context, FALSE);
@@ -689,207 +566,4 @@ fake_cluster_add_host(FakeCluster *cluster, unsigned n)
     self->thread = g_thread_new("fake-agent", agent_main, self);
     g_ptr_array_add(cluster->agents, self);
     return self->proxy_port;
-}
-
-static void
-fault_clear(void *data)
-{
-    Fault *fault = data;
-    g_free(fault->host);
-    g_free(fault->method);
-    g_free(fault->path_end);
-}
-
-FakeCluster *
-fake_cluster_new(const GwAuthority *authority, const char *directory)
-{
-    FakeCluster *self = g_new0(FakeCluster, 1);
-    self->authority = authority;
-    self->directory = g_strdup(directory);
-    self->agents = g_ptr_array_new_with_free_func(agent_free);
-    self->faults = g_array_new(FALSE, FALSE, sizeof(Fault));
-    g_array_set_clear_func(self->faults, fault_clear);
-    self->calls = g_ptr_array_new_with_free_func(g_free);
-    self->next_pid = 1000;
-    g_mutex_init(&self->lock);
-    return self;
-}
-
-void
-fake_cluster_free(FakeCluster *self)
-{
-    g_ptr_array_unref(self->agents);
-    g_array_unref(self->faults);
-    g_ptr_array_unref(self->calls);
-    g_mutex_clear(&self->lock);
-    g_free(self->directory);
-    g_free(self->stop_at);
-    g_free(self->fail_at);
-    g_free(self->secret);
-    g_free(self);
-}
-
-void
-fake_fault(FakeCluster *self, const char *host, const char *method, const char *path_end, FakeFault fault,
-           GwError code)
-{
-    Fault each = {g_strdup(host), g_strdup(method), g_strdup(path_end), fault, code};
-    g_mutex_lock(&self->lock);
-    self->fault_was_met = false;
-    g_array_append_val(self->faults, each);
-    g_mutex_unlock(&self->lock);
-}
-
-void
-fake_no_faults(FakeCluster *self)
-{
-    g_mutex_lock(&self->lock);
-    g_array_set_size(self->faults, 0);
-    g_mutex_unlock(&self->lock);
-}
-
-bool
-fake_fault_was_met(FakeCluster *self)
-{
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
-    return self->fault_was_met;
-}
-
-void
-fake_set_away(FakeCluster *self, const char *host, bool is_away)
-{
-    tcp_proxy_set(find_agent(self, host)->proxy, is_away ? PROXY_IS_DOWN : PROXY_WORKS);
-}
-
-char *
-fake_vm_config(const char *vm)
-{
-    guint n = g_str_hash(vm) & 0xff;
-    return g_strdup_printf("{\"name\": \"%s\", \"uuid\": \"3f0c9a52-7b1e-4d58-8f43-0a6c2b9d1e%02x\","
-                           " \"machine\": \"pc-q35-7.2\", \"vcpus\": 1, \"cpu_model\": \"qemu64\","
-                           " \"memory_mib\": 1024, \"disks\": [{\"id\": \"root\", \"datastore\": \"ds\","
-                           " \"path\": \"%s/root.qcow2\", \"format\": \"qcow2\"}],"
-                           " \"nics\": [{\"port_group\": \"lan\", \"mac\": \"52:54:00:12:34:%02x\"}]}",
-                           vm, n, vm, n);
-}
-
-void
-fake_add_vm(FakeCluster *self, const char *host, const char *name, const char *state)
-{
-    Agent *agent = find_agent(self, host);
-    Vm *vm = g_new0(Vm, 1);
-    vm->name = g_strdup(name);
-    vm->state = g_strdup(state);
-    vm->config = fake_vm_config(name);
-    g_mutex_lock(&self->lock);
-    vm->pid = self->next_pid++;
-    g_hash_table_replace(agent->vms, g_strdup(name), vm);
-    tell_status_locked(agent, name);
-    g_mutex_unlock(&self->lock);
-}
-
-void
-fake_set_vm(FakeCluster *self, const char *host, const char *name, const char *state)
-{
-    Agent *agent = find_agent(self, host);
-    g_mutex_lock(&self->lock);
-    Vm *vm = g_hash_table_lookup(agent->vms, name);
-    g_assert_nonnull(vm);
-    set_text(&vm->state, state);
-    if (vm->motion && strcmp(state, "crashed") == 0) {
-        set_text(&vm->motion, "failed");
-        set_text(&vm->error_code, "vmm-failed");
-    }
-    tell_status_locked(agent, name);
-    g_mutex_unlock(&self->lock);
-}
-
-void
-fake_remove_vm(FakeCluster *self, const char *host, const char *vm)
-{
-    Agent *agent = find_agent(self, host);
-    g_mutex_lock(&self->lock);
-    g_hash_table_remove(agent->vms, vm);
-    tell_status_locked(agent, vm);
-    g_mutex_unlock(&self->lock);
-}
-
-char *
-fake_state(FakeCluster *self, const char *host, const char *vm)
-{
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
-    const Vm *found = g_hash_table_lookup(find_agent(self, host)->vms, vm);
-    return g_strdup(found ? found->state : "absent");
-}
-
-void
-fake_stop_engines_at(FakeCluster *self, const char *state)
-{
-    g_mutex_lock(&self->lock);
-    set_text(&self->stop_at, state);
-    g_mutex_unlock(&self->lock);
-}
-
-void
-fake_fail_engine_at(FakeCluster *self, const char *state, GwError code)
-{
-    g_mutex_lock(&self->lock);
-    set_text(&self->fail_at, state);
-    self->fail_code = code;
-    g_mutex_unlock(&self->lock);
-}
-
-static Vm *
-source_locked(FakeCluster *self, const char *name, Agent **ret_agent)
-{
-    for (guint i = 0; i < self->agents->len; i++) {
-        Agent *agent = self->agents->pdata[i];
-        Vm *vm = g_hash_table_lookup(agent->vms, name);
-        *ret_agent = agent;
-        if (vm && vm->is_source)
-            return vm;
-    }
-    g_error("%s is nowhere a source", name);
-}
-
-void
-fake_complete_engine(FakeCluster *self, const char *name)
-{
-    Agent *agent = NULL;
-    g_mutex_lock(&self->lock);
-    Vm *vm = source_locked(self, name, &agent);
-    complete_locked(agent, vm);
-    tell_motion(agent, name);
-    g_mutex_unlock(&self->lock);
-}
-
-void
-fake_unresolve_engine(FakeCluster *self, const char *name)
-{
-    Agent *agent = NULL;
-    g_mutex_lock(&self->lock);
-    Vm *vm = source_locked(self, name, &agent);
-    set_text(&vm->motion, "unresolved");
-    set_text(&vm->state, "paused");
-    tell_motion(agent, name);
-    g_mutex_unlock(&self->lock);
-}
-
-unsigned
-fake_n_calls(FakeCluster *self, const char *host, const char *method, const char *path_end)
-{
-    unsigned n = 0;
-    g_autofree char *begin = g_strdup_printf("%s %s ", host, method);
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
-    for (guint i = 0; i < self->calls->len; i++)
-        n += g_str_has_prefix(self->calls->pdata[i], begin) &&
-             g_str_has_suffix(self->calls->pdata[i], path_end);
-    return n;
-}
-
-char *
-fake_secret(FakeCluster *self)
-{
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
-    return g_strdup(self->secret);
 }
