@@ -2,6 +2,7 @@
 /* center.conf: one table of keys, read in one pass that goes on behind a mistake. */
 #include "center-config.h"
 
+#include "config-report.h"
 #include "error.h"
 
 #include <gio/gio.h>
@@ -147,19 +148,6 @@ read_all(Reader *self)
     return config;
 }
 
-/* What a terminal would obey is shown as a number: the file's words stand in the report. */
-static void
-append_plain(GString *report, const char *text)
-{
-    for (const char *at = text; *at; at = g_utf8_next_char(at)) {
-        gunichar c = g_utf8_get_char(at);
-        if (g_unichar_iscntrl(c))
-            g_string_append_printf(report, "\\x%02x", c);
-        else
-            g_string_append_unichar(report, c);
-    }
-}
-
 static void
 set_mistakes(const GPtrArray *mistakes, const char *file, GError **error)
 {
@@ -167,7 +155,7 @@ set_mistakes(const GPtrArray *mistakes, const char *file, GError **error)
     g_string_printf(text, "%u error%s in %s:", mistakes->len, mistakes->len == 1 ? "" : "s", file);
     for (guint i = 0; i < mistakes->len; i++) {
         g_string_append(text, "\n  ");
-        append_plain(text, mistakes->pdata[i]);
+        gw_config_append_plain(text, mistakes->pdata[i]);
     }
     g_set_error_literal(error, GW_ERROR, GW_ERROR_INVALID_CONFIG, text->str);
 }
@@ -185,7 +173,7 @@ gw_center_config_parse(const char *text, const char *file, GError **error)
     if (*text && !g_key_file_load_from_data(keys, text, (gsize)-1, G_KEY_FILE_NONE, &syntax)) {
         g_autoptr(GString) report = g_string_new(file);
         g_string_append(report, ": ");
-        append_plain(report, syntax->message);
+        gw_config_append_plain(report, syntax->message);
         g_set_error_literal(error, GW_ERROR, GW_ERROR_INVALID_CONFIG, report->str);
         return NULL;
     }

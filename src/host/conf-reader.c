@@ -47,8 +47,14 @@ static void G_GNUC_PRINTF(4, 5)
     va_list args;
     va_start(args, format);
     g_autofree char *order = g_strdup_printf("%08u", line);
-    gw_config_report_add(self->report, order, where, g_strdup_vprintf(format, args));
+    g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
+    /* names of groups and keys are the text's own */
+    g_autoptr(GString) plain_where = g_string_new(NULL);
+    GString *plain = g_string_new(NULL);
+    gw_config_append_plain(plain_where, where);
+    gw_config_append_plain(plain, text);
+    gw_config_report_add(self->report, order, plain_where->str, g_string_free(plain, FALSE));
 }
 
 static GwConfGroup *

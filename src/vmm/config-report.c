@@ -64,18 +64,24 @@ shortened(const char *text, long max_chars)
     return g_strconcat(start, "…", NULL);
 }
 
+void
+gw_config_append_plain(GString *to, const char *text)
+{
+    for (const char *p = text; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+        if (g_unichar_iscntrl(c))
+            g_string_append_printf(to, "\\u%04x", c);
+        else
+            g_string_append_unichar(to, c);
+    }
+}
+
 char *
 gw_config_quote(const char *text)
 {
     g_autofree char *start = shortened(text, QUOTE_MAX_CHARS);
     GString *quoted = g_string_new("'");
-    for (const char *p = start; *p; p = g_utf8_next_char(p)) {
-        gunichar c = g_utf8_get_char(p);
-        if (g_unichar_iscntrl(c))
-            g_string_append_printf(quoted, "\\u%04x", c);
-        else
-            g_string_append_unichar(quoted, c);
-    }
+    gw_config_append_plain(quoted, start);
     g_string_append_c(quoted, '\'');
     return g_string_free(quoted, FALSE);
 }

@@ -21,6 +21,9 @@ void gw_config_report_add(GwConfigReport *self, const char *order, const char *p
  * "  POINTER: TEXT" for each of the first GW_CONFIG_MAX_REPORTED. */
 gboolean gw_config_report_finish(GwConfigReport *self, const char *subject, GError **error);
 
+/* UTF-8 text with its control characters escaped: what a terminal would obey, and line ends. */
+void gw_config_append_plain(GString *to, const char *text);
+
 /* Text for a message: in single quotes, control characters escaped, shortened when long. New text. */
 char *gw_config_quote(const char *text);
 
