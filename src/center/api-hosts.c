@@ -59,7 +59,7 @@ use_token(GwCall *call, const JoinRequest *join, GError **error)
         return true;
     g_set_error(
         error, GW_ERROR, GW_ERROR_EXISTS,
-        "there is a host '%s' already; to replace it use a token of 'godwit host add-token --for %s', or "
+        "there is a host '%s' already; to replace it use a token of 'godwit host add-token --host %s', or "
         "remove it first ('godwit host rm %s'). This token is used up",
         join->name, join->name, join->name);
     return false;

@@ -481,7 +481,7 @@ def test_join(center, tmp_path, host):
 def test_a_host_is_replaced_only_with_a_token_for_it(center, tmp_path, host):
     before = center.call("GET", "/v1/hosts/host1", local=True).body
     taken = join(center, tmp_path, join_token(center), address="127.0.0.3")
-    assert (taken.status, taken.code) == (409, "exists") and "--for host1" in taken.message
+    assert (taken.status, taken.code) == (409, "exists") and "--host host1" in taken.message
     assert center.call("GET", "/v1/hosts/host1", local=True).body == before
     other = join(center, tmp_path, join_token(center, host="host9"), address="127.0.0.3")
     assert (other.status, other.code) == (403, "not-permitted") and "is for host 'host9'" in other.message
