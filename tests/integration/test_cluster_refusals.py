@@ -5,6 +5,7 @@ What the center's API refuses by itself is in test_openapi.py."""
 
 import json
 import os
+import resource
 import socket
 import sqlite3
 import ssl
@@ -16,8 +17,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from host_rig import _UnixConnection as UnixConnection
 from labkit import netns, tiny, tls
-from labkit.cluster import CENTER_PORT, HOST_PORT, CliError
-from labkit.errors import LabError
+from labkit.cluster import CENTER_PORT, FINAL, HOST_PORT, CliError
 from labkit.vm import wait_until
 
 PASSWORD = "correct horse battery"
@@ -339,29 +339,47 @@ def test_a_name_that_climbs(cluster, unchanged, name):
 
 
 def test_a_body_of_100_mb_for_an_agent(cluster, unchanged):
-    size = {"Content-Length": str(100 << 20)}
-    with suppress(BrokenPipeError):
-        status, data = agent_request(cluster, "host1", "POST", "/v1/vms", b"{" + b" " * (1 << 20), size)
-        assert status == 413 and json.loads(data)["error"]["code"] == "invalid-argument"
+    """Refused unread, while others are served."""
+    connection = UnixConnection(cluster.lab.host("host1").runtime_dir / "host.sock", 30)
+    connection.putrequest("POST", "/v1/vms")
+    connection.putheader("Content-Length", str(100 << 20))
+    connection.endheaders()
+    with suppress(OSError):  # the agent may close instead of reading it all
+        for n_sent in range(100):
+            connection.send(b" " * (1 << 20))
+            assert n_sent != 50 or agent_request(cluster, "host1", "GET", "/v1/vms")[0] == 200
+    reply = connection.getresponse()
+    assert reply.status == 413 and json.loads(reply.read())["error"]["code"] == "invalid-argument"
+    connection.close()
 
 
-def test_a_thousand_idle_connections_and_a_motion(cluster, guest):
-    """To the center and to the agent at the source, while the guest moves: it arrives, and people are served."""
+@pytest.fixture
+def many_files():
+    """Two thousand connections need as many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_idle_connections_and_a_motion(cluster, guest, many_files):
+    """A thousand to the center and as many to the agent at the source, while the guest moves: it arrives, and people are
+    served."""
+    center, agent = (cluster.center.address, CENTER_PORT), (cluster.lab.host("host1").address("mgmt"), HOST_PORT)
+    slowest_s = 0.0
     with ExitStack() as idle:
         with netns.entered(cluster.lab.client.netns):
-            for i in range(1000):
-                where = (cluster.center.address, CENTER_PORT) if i % 2 else (
-                    cluster.lab.host("host1").address("mgmt"), HOST_PORT)  # fmt: skip
-                idle.enter_context(socket.create_connection(where, timeout=10))
+            for _ in range(1000):
+                for where in (center, agent):
+                    idle.enter_context(socket.create_connection(where, timeout=10))
         task = cluster.migrate("web1", "host2")
-        while True:
+        now = {"state": "queued"}
+        while now["state"] not in FINAL:
             began = time.monotonic()
             now = cluster.task(task)
-            assert time.monotonic() - began < SERVED_S
-            if now["state"] in ("completed", "failed", "cancelled"):
-                break
+            slowest_s = max(slowest_s, time.monotonic() - began)
         assert now["state"] == "completed", now
+    assert slowest_s < SERVED_S
     assert cluster.home("web1") == "host2" and cluster.vm("web1", "host2").state() == "running"
     assert tiny.wrong_lines(cluster.vm("web1", "host2")) == []
-    with suppress(LabError):
-        assert not guest.directory.exists()
+    wait_until(lambda: not guest.directory.exists(), 10, "the source to be clean")
