@@ -137,7 +137,7 @@ read_all(Reader *self)
     config->addresses = read_list(self, "addresses", is_address, "numeric IP addresses");
     config->data_dir = read_string(self, "data-dir", "/var/lib/godwit-center", is_absolute, path);
     config->store = read_string(self, "store", NULL, is_store, "sqlite: and an absolute path");
-    config->socket = read_string(self, "socket", "/run/godwit-center.sock", is_absolute, path);
+    config->socket = read_string(self, "socket", "/run/godwit-center/center.sock", is_absolute, path);
     config->user = read_string(self, "user", NULL, is_plain_name, "a user's name");
     config->cluster = read_string(self, "cluster", "default", is_plain_name,
                                   "1 to 63 letters, digits, '.', '_' or '-', the first no sign");

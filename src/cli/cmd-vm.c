@@ -383,7 +383,7 @@ const GwCommand gw_vm_commands[] = {
      "motion to go on at the center, as does --no-wait.",
      "godwit vm migrate web1 --to host2\n"
      "godwit vm migrate web1 --to host2 --priority high --reason 'host1 gets new memory'\n"
-     "godwit vm migrate web1 --to host2 --override motion.switch.internal\n"
+     "godwit vm migrate web1 --to host2 --override motion.network.internal\n"
      "godwit vm migrate web1 --to host2 --json | jq .downtime_ms\n",
      gw_vm_migrate},
     {"resolve", "VM", resolve_options, "decide where a VM runs that hangs between two hosts",

@@ -7,7 +7,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#define GW_CENTER_SOCKET "/run/godwit-center.sock"
+#define GW_CENTER_SOCKET "/run/godwit-center/center.sock"
 
 typedef struct {
     char *center;                /* as GwCenterUrl has it */

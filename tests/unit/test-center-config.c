@@ -19,7 +19,7 @@ test_defaults(void)
     g_assert_cmpuint(g_strv_length(config->addresses), ==, 0);
     g_assert_cmpstr(config->data_dir, ==, "/var/lib/godwit-center");
     g_assert_cmpstr(config->store, ==, "sqlite:/var/lib/godwit-center/center.db");
-    g_assert_cmpstr(config->socket, ==, "/run/godwit-center.sock");
+    g_assert_cmpstr(config->socket, ==, "/run/godwit-center/center.sock");
     g_assert_null(config->user);
     g_assert_cmpstr(config->cluster, ==, "default");
     g_assert_cmpstr(config->log_level, ==, "info");

@@ -178,16 +178,16 @@ test_findings(void)
     g_autoptr(JsonObject) check = parse(
         "{\"vm\":\"web1\",\"source\":\"host1\",\"destination\":\"host2\",\"possible\":false,\"findings\":["
         "{\"id\":\"motion.path.slow\",\"severity\":\"warning\",\"text\":\"slow\",\"override\":\"refused\"},"
-        "{\"id\":\"motion.switch.internal\",\"severity\":\"error\",\"text\":\"web1 is on a switch without uplink\","
+        "{\"id\":\"motion.network.internal\",\"severity\":\"error\",\"text\":\"web1 is on a switch without uplink\","
         "\"source\":\"guests\",\"destination\":null,\"repair\":\"add one\",\"override\":\"allowed\"},7]}");
     g_assert_cmpuint(gw_findings_count(check, false), ==, 1);
     g_assert_cmpuint(gw_findings_count(check, true), ==, 2); /* what is no object is no good */
     g_autofree char *text = gw_findings_text(check, 60, false);
-    g_assert_true(g_str_has_prefix(text, "error motion.switch.internal\n"
+    g_assert_true(g_str_has_prefix(text, "error motion.network.internal\n"
                                          "    web1 is on a switch without uplink\n"
                                          "    host1: guests\n"
                                          "    repair: add one\n"
-                                         "    or: --override motion.switch.internal moves it all the\n"
+                                         "    or: --override motion.network.internal moves it all the\n"
                                          "    same\n\n"));
     g_assert_true(g_str_has_suffix(text, "warning motion.path.slow\n    slow\n\n"));
 }
