@@ -9,6 +9,10 @@
 #include "vm-motion-internal.h"
 
 #include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define BACKGROUND_NICE 19
 
 void
 gw_vm_motion_free(GwVmMotion *self)
@@ -158,9 +162,22 @@ end_qemu(GwVm *vm, GwVmState state)
     gw_vm_note_end(vm);
 }
 
+/* What is left of a VM that has gone is to be torn down: trace, mappings, all of its memory. None of that is
+ * urgent, and it would compete with this host's guests: freeing half a gigabyte takes a CPU for a tenth of a
+ * second. This supervisor will start nothing any more, so it stays in the background. */
+static void
+step_back(GwVm *vm)
+{
+    if (vm->qemu)
+        gw_process_set_nice(gw_qemu_process(vm->qemu), BACKGROUND_NICE);
+    setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+}
+
 static void
 conclude_source(GwVm *vm, GwVmMotion *motion)
 {
+    if (motion->outcome == GW_OUTCOME_LEFT)
+        step_back(vm);
     gw_trace_free(g_steal_pointer(&motion->trace));
     if (motion->outcome == GW_OUTCOME_OPEN)
         return;

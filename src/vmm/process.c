@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -101,6 +102,15 @@ gw_process_find_fds(const GwProcess *self, const char *link, GArray *ret_fds, GE
     }
     g_array_sort(ret_fds, compare_ints);
     return true;
+}
+
+void
+gw_process_set_nice(const GwProcess *self, int nice_value)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task", self->pid);
+    g_autoptr(GDir) dir = gw_process_is_alive(self) ? g_dir_open(path, 0, NULL) : NULL;
+    for (const char *name; dir && (name = g_dir_read_name(dir));)
+        setpriority(PRIO_PROCESS, (id_t)strtoul(name, NULL, 10), nice_value);
 }
 
 static bool

@@ -42,6 +42,9 @@ bool gw_process_find_fds(const GwProcess *self, const char *link, GArray *ret_fd
  */
 void gw_process_flush_files(const GwProcess *self);
 
+/* The nice value of each of its threads. What does not work is left. */
+void gw_process_set_nice(const GwProcess *self, int nice_value);
+
 /* Its lowest descriptor that /proc shows as `link`, copied; -1 with GW_ERROR_NOT_FOUND if there is none. */
 int gw_process_take_fd_by_link(const GwProcess *self, const char *link, GError **error);
 

@@ -12,6 +12,8 @@ from labkit.errors import LabError
 from labkit.guest import MEMORY_PORT
 from labkit.vm import GODWIT_VM, IMAGE_DIR, QEMU, Prober, Vm, config, wait_until
 
+pytestmark = pytest.mark.alone
+
 # The longest silence that a probe a millisecond sees of an undisturbed guest under emulation on two shared cores
 # (measured: 2 to 20 ms); a stopped guest would be silent for as long as the adoption takes, seconds at least here.
 CALM_GAP_MS = 60

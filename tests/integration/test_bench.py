@@ -24,6 +24,8 @@ from benchkit.run import Run  # noqa: E402
 from benchkit.scenarios import Scenario  # noqa: E402
 from labkit.vm import QEMU  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 
 def measured(contender, total_s, pause_ms=10.0, **fields):
     standard = {

@@ -11,6 +11,8 @@ import pytest
 from labkit.guest import DISK_PORT
 from labkit.vm import GODWIT_VM, config, wait_until
 
+pytestmark = pytest.mark.alone
+
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 MIB = 1 << 20
 

@@ -35,6 +35,8 @@ from labkit.errors import LabError, UsageError  # noqa: E402
 from labkit.lab import Host, Lab  # noqa: E402
 from labkit.topology import Topology  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 GODWIT_LAB = ROOT / "lab" / "godwit-lab"
 DEADLINE_S = 15
 

@@ -16,6 +16,8 @@ from labkit.guest import DISK_PORT, MEMORY_PORT
 from labkit.vm import ApiError, Prober, wait_until
 from motion_rig import MIB, Hold, Traveller, await_motion_over, is_alive
 
+pytestmark = pytest.mark.alone
+
 MOTION_LINKS = 2
 
 # The longest silence that a probe a millisecond sees of a guest that is copied but not stopped, under emulation on two

@@ -14,7 +14,10 @@ import pytest
 
 # The fixtures are used by name.
 from test_guest_image import (  # noqa: F401 pylint: disable=unused-import
-    BUILD, GUEST_IP, Network, PlainGuest, fixture_image, fixture_network, inside, pytestmark)
+    BUILD, GUEST_IP, Network, PlainGuest, fixture_image, fixture_network, inside)
+from test_guest_image import pytestmark as guest_marks
+
+pytestmark = [*guest_marks, pytest.mark.alone]
 
 PAUSE_S = 0.2
 TOLERANCE_MS = 10

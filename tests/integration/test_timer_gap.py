@@ -18,6 +18,8 @@ import pytest
 from labkit.guest import MEMORY_PORT
 from labkit.vm import config
 
+pytestmark = pytest.mark.alone
+
 RUNS = 10
 WINDOW_MS = 400  # arming 4 GiB takes some 100
 BEFORE_S = 0.05

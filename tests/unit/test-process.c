@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -123,6 +124,22 @@ test_wait(void)
     g_autofree char *how = gw_process_reap(&child.process);
     g_assert_false(gw_process_is_alive(&child.process));
     g_assert_true(gw_process_wait(&child.process, -1));
+    child_clear(&child);
+}
+
+static void
+test_set_nice(void)
+{
+    Child child;
+    child_start(&child, 0);
+    pid_t pid = child.process.pid;
+    int before = getpriority(PRIO_PROCESS, (id_t)pid);
+    gw_process_set_nice(&child.process, before + 3);
+    g_assert_cmpint(getpriority(PRIO_PROCESS, (id_t)pid), ==, MIN(before + 3, 19));
+    g_assert_cmpint(getpriority(PRIO_PROCESS, 0), ==, before);
+    child_end(&child);
+    gw_process_set_nice(&child.process, 10); /* too late, and no harm */
+    g_autofree char *how = gw_process_reap(&child.process);
     child_clear(&child);
 }
 
@@ -520,5 +537,6 @@ main(int argc, char **argv)
     g_test_add_func("/process/find-mappings", test_find_mappings);
     g_test_add_func("/process/find-mappings/of-the-dead", test_find_mappings_of_the_dead);
     g_test_add_func("/process/flush-files", test_flush_files);
+    g_test_add_func("/process/set-nice", test_set_nice);
     return g_test_run();
 }
