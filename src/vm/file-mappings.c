@@ -59,15 +59,15 @@ typedef struct {
 } Search;
 
 static void
-read_command(const Search *search, GwFileMapping *mapping)
+read_command(const Search *search, pid_t pid, char command[16])
 {
     char path[32];
-    snprintf(path, sizeof path, "%d/comm", mapping->pid);
+    snprintf(path, sizeof path, "%d/comm", pid);
     int fd = openat(search->proc, path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, mapping->command, sizeof mapping->command - 1) : 0;
-    mapping->command[MAX(n, 0)] = '\0';
-    mapping->command[strcspn(mapping->command, "\n")] = '\0';
-    for (char *c = mapping->command; *c; c++) /* any process names itself as it likes */
+    ssize_t n = fd >= 0 ? read(fd, command, 15) : 0;
+    command[MAX(n, 0)] = '\0';
+    command[strcspn(command, "\n")] = '\0';
+    for (char *c = command; *c; c++) /* any process names itself as it likes */
         if (!g_ascii_isprint(*c))
             *c = '?';
     if (fd >= 0)
@@ -82,7 +82,7 @@ add(Search *search, pid_t pid, uint64_t start, uint64_t end, uint64_t offset, bo
         .writable = writable,
         .region = {.mem_off = offset, .size_bytes = end - start, .vmm_addr = start},
     };
-    read_command(search, &mapping);
+    read_command(search, pid, mapping.command);
     g_array_append_val(search->found->mappings, mapping);
 }
 
@@ -175,6 +175,7 @@ look_everywhere(Search *search, GError **error)
         g_debug("mappings of process %d: %s", pid, g_strerror(-failed));
         search->found->n_unseen++;
         search->found->an_unseen = pid;
+        read_command(search, pid, search->found->an_unseen_command);
     }
     return true;
 }

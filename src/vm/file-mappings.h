@@ -20,6 +20,7 @@ typedef struct {
     /* Processes whose mappings we were not let see. */
     unsigned n_unseen;
     pid_t an_unseen; /* one of them */
+    char an_unseen_command[16];
 } GwFileMappings;
 
 /* Looks at every process that /proc shows. Private mappings are left out: what is written there does not get

@@ -181,12 +181,28 @@ check_foreign_mappings(GArray *findings, const GwMotionFacts *facts)
                mapping->pid, mapping->command, mapping->region.vmm_addr, mapping->region.size_bytes,
                mapping->region.mem_off,
                mapping->writable ? ", and can write it unseen" : ", to read as it is now");
-    /* Not an error: on some systems root itself is kept from the first process or a guarded one. */
-    if (facts->mappings.n_unseen > 0)
-        report(findings, "motion.memory.unseen", GW_MOTION_WARNING,
-               "run the supervisor as root, with the capability SYS_PTRACE",
-               "whether %u processes (one is %d) have guest memory mapped, the system does not let us see",
-               facts->mappings.n_unseen, facts->mappings.an_unseen);
+}
+
+/* Not an error: on some systems root itself is kept from the first process or a guarded one. */
+static void
+check_unseen_mappings(GArray *findings, const GwFileMappings *mappings)
+{
+    if (mappings->n_unseen == 0)
+        return;
+    g_autofree char *one =
+        g_strdup_printf("process %d (%s)", mappings->an_unseen, mappings->an_unseen_command);
+    g_autofree char *repair =
+        g_strdup_printf("let root read /proc/%d/maps (with the capability SYS_PTRACE, which containers and "
+                        "security modules may keep back), or see that it is no process that has to do with "
+                        "guests",
+                        mappings->an_unseen);
+    if (mappings->n_unseen == 1)
+        report(findings, "motion.memory.unseen", GW_MOTION_WARNING, repair,
+               "whether %s has guest memory mapped cannot be seen", one);
+    else
+        report(findings, "motion.memory.unseen", GW_MOTION_WARNING, repair,
+               "whether %u processes have guest memory mapped cannot be seen; one is %s", mappings->n_unseen,
+               one);
 }
 
 static int
@@ -224,8 +240,13 @@ check_vmm_mappings(GArray *findings, const GwMotionFacts *facts)
         end = region_end;
         end_addr = region->vmm_addr + region->size_bytes;
     }
+    g_autofree char *repair =
+        own->len == 0 && facts->mappings.n_unseen > 0
+            ? g_strdup_printf("if /proc/%d/maps is what cannot be seen, see to the capability SYS_PTRACE",
+                              facts->vmm_pid)
+            : NULL;
     if (mapped < facts->memory_bytes)
-        report(findings, "motion.memory.not-mapped", GW_MOTION_ERROR, NULL,
+        report(findings, "motion.memory.not-mapped", GW_MOTION_ERROR, repair,
                "QEMU (process %d) has %" PRIu64 " of %" PRIu64 " bytes of guest memory mapped to write",
                facts->vmm_pid, mapped, facts->memory_bytes);
 }
@@ -251,6 +272,7 @@ gw_motion_check(const GwMotionFacts *facts)
     check_cdroms(findings, facts);
     check_memory_kind(findings, facts);
     check_foreign_mappings(findings, facts);
+    check_unseen_mappings(findings, &facts->mappings);
     check_vmm_mappings(findings, facts);
     g_array_sort(findings, compare_findings);
     return findings;

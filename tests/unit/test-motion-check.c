@@ -408,8 +408,15 @@ test_unseen(void)
     healthy(&facts, config_with(""));
     facts.mappings.n_unseen = 3;
     facts.mappings.an_unseen = 42;
+    g_strlcpy(facts.mappings.an_unseen_command, "guarded", sizeof facts.mappings.an_unseen_command);
     expect(&facts, "motion.memory.unseen", GW_MOTION_WARNING,
-           "whether 3 processes (one is 42) have guest memory mapped, the system does not let us see");
+           "whether 3 processes have guest memory mapped cannot be seen; one is process 42 (guarded)");
+    healthy(&facts, config_with(""));
+    facts.mappings.n_unseen = 1;
+    facts.mappings.an_unseen = 1;
+    g_strlcpy(facts.mappings.an_unseen_command, "init", sizeof facts.mappings.an_unseen_command);
+    expect(&facts, "motion.memory.unseen", GW_MOTION_WARNING,
+           "whether process 1 (init) has guest memory mapped cannot be seen");
 }
 
 static void
