@@ -128,9 +128,10 @@ refresh_survey(Survey *self, const GwHostConfig *config, GwAccel accel)
         return;
     survey_clear(self);
     self->key = g_steal_pointer(&key);
-    if (look_up_user(config, &user, &error))
-        self->survey = gw_qemu_survey(config->qemu_binary, &user, accel, &error);
     self->until_us = g_get_monotonic_time() + KEPT_US;
+    if (!look_up_user(config, &user, NULL))
+        return; /* a problem that is told already */
+    self->survey = gw_qemu_survey(config->qemu_binary, &user, accel, &error);
     if (!self->survey)
         self->error = g_strdup(error->message);
 }
@@ -291,7 +292,8 @@ problems_of(const GwFactGatherer *self)
     }
     if (self->survey.error)
         add_problem(problems, "qemu.survey", "error", self->survey.error,
-                    "no VM can be checked against this host until its QEMU answers");
+                    "see that the QEMU runs that 'qemu' in /etc/godwit/host.conf names: until then no VM can "
+                    "be checked against this host");
     return problems;
 }
 

@@ -122,7 +122,9 @@ check_user(GArray *findings, const GwVmSetup *setup, GwUser *user)
     if (gw_user_look_up(setup->qemu_user, user, &error))
         report(findings, "user", GW_HOST_OK, NULL, "QEMU runs as user '%s' (uid %u)", user->name, user->uid);
     else
-        report(findings, "user", GW_HOST_MISSING, "scripts/setup makes it", "%s", error->message);
+        report(findings, "user", GW_HOST_MISSING,
+               "make that user, or name one that there is ('qemu-user' in /etc/godwit/host.conf)", "%s",
+               error->message);
 }
 
 /* The first line of "qemu --version": "QEMU emulator version 7.2.22 (…)". */
