@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* May a VM move, and move it. */
 #include "api-internal.h"
+#include "check.h"
 #include "error.h"
 #include "preflight.h"
 
@@ -67,7 +68,7 @@ gw_api_vm_check(GwCall *call, GError **error)
     check.probe = gw_arguments_bool(&args, "probe", GW_OPTIONAL, true);
     if (all_hosts == (to != NULL))
         gw_arguments_refuse(&args, "to", "expected a host's name, or \"all_hosts\": true instead of it");
-    if (!gw_arguments_end(&args, error))
+    if (!gw_arguments_end(&args, error) || !gw_check_overrides(check.overrides, error))
         return NULL;
 
     g_autofree char *source = gw_inventory_vm_home(inventory, check.vm, error);
@@ -103,7 +104,7 @@ gw_api_vm_migrate(GwCall *call, GError **error)
         .deadline_s = (unsigned)gw_arguments_int(&args, "deadline_s", GW_OPTIONAL, 1, 7 * 86400, 0),
         .no_tls = !gw_arguments_bool(&args, "tls", GW_OPTIONAL, true),
     };
-    if (!gw_arguments_end(&args, error))
+    if (!gw_arguments_end(&args, error) || !gw_check_overrides(motion.overrides, error))
         return NULL;
     g_autofree char *id = gw_tasks_migrate(tasks, &motion, error);
     return id ? gw_tasks_json(tasks, id, error) : NULL;

@@ -33,13 +33,13 @@ gw_check_accel_different(GwCheckRun *run)
     if (now == GW_ACCEL_AUTO || then == GW_ACCEL_AUTO || (now == then && !lacks_kvm))
         return;
     GwFinding *finding =
-        lacks_kvm
-            ? gw_check_add(run, "the guest runs under KVM (/accel), which %s does not have", there->name)
-            : gw_check_add(
-                  run,
-                  "the guest runs under %s, and would be taken up under %s on %s (/accel): their CPU "
-                  "states are not the same",
-                  accel_text(now), accel_text(then), there->name);
+        lacks_kvm ? gw_check_add(run, "the guest's accelerator is KVM (/accel), which %s does not have",
+                                 there->name)
+                  : gw_check_add(
+                        run,
+                        "the guest runs under %s, and would be taken up under %s on %s (/accel): their CPU "
+                        "states are not the same",
+                        accel_text(now), accel_text(then), there->name);
     finding->source = g_strdup(accel_text(now));
     finding->destination = g_strdup(accel_text(lacks_kvm ? GW_ACCEL_TCG : then));
     finding->repair =

@@ -59,7 +59,7 @@ repair_interfaces(const GwHostFacts *host)
             return g_strdup_printf("on %s, 'ip address add ADDRESS/LENGTH dev %s'", host->name,
                                    interface->name);
     }
-    return gw_check_host_repair(host, "[motion] interfaces=INTERFACE;");
+    return gw_check_host_repair(host, "[motion] interfaces=INTERFACE");
 }
 
 static void
@@ -282,7 +282,7 @@ report_internal(GwCheckRun *run, const GwHostFacts *host, const GwNicConfig *nic
         nic->id, index, nic->port_group, one->name, host->name);
     finding->source = describe_port_group(run->source, nic->port_group);
     finding->destination = describe_port_group(run->destination, nic->port_group);
-    finding->repair = gw_check_host_repair(host, "[switch %s] uplinks=INTERFACE;", one->name);
+    finding->repair = gw_check_host_repair(host, "[switch %s] uplinks=INTERFACE", one->name);
 }
 
 void

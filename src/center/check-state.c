@@ -89,8 +89,8 @@ void
 gw_check_vm_state(GwCheckRun *run)
 {
     const char *vm = run->vm->name, *state = run->vm->state ? run->vm->state : "unknown";
-    if (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0)
-        return;
+    if (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0 || !run->source->is_reachable)
+        return; /* or not known, and said elsewhere */
     GwFinding *finding =
         gw_check_add(run, "the state of %s on %s is '%s', and only a VM that is running or paused can move",
                      vm, run->source->name, state);
@@ -106,13 +106,18 @@ gw_check_vm_state(GwCheckRun *run)
 void
 gw_check_vm_activity(GwCheckRun *run)
 {
-    if (!run->vm->activity)
+    const char *vm = run->vm->name, *host = run->source->name, *activity = run->vm->activity;
+    if (!activity)
         return;
-    GwFinding *finding =
-        gw_check_add(run, "%s is busy on %s with %s", run->vm->name, run->source->name, run->vm->activity);
-    finding->source = g_strdup(run->vm->activity);
+    GwFinding *finding = gw_check_add(run, "%s is busy on %s with %s", vm, host, activity);
+    finding->source = g_strdup(activity);
     finding->repair =
-        g_strdup("wait until that is over, or cancel it: 'godwit task ls', 'godwit task cancel'");
+        run->vm->is_traced
+            ? g_strdup_printf("whoever traces it is to end that, or on %s, 'curl -X DELETE --unix-socket "
+                              "/run/godwit/vms/%s/control.sock http://vm/v1/trace'",
+                              host, vm)
+            : g_strdup("wait until that is over, or cancel it: 'godwit task ls', then 'godwit task cancel "
+                       "TASK'");
 }
 
 void

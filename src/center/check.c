@@ -112,7 +112,7 @@ gw_check_config_repair(const GwCheckRun *run, const char *format, ...)
     va_end(values);
     const char *vm = run->vm->name;
     return g_strdup_printf(
-        "'godwit vm config %s > %s.json'; in that file, %s; then 'godwit vm shutdown %s', "
+        "'godwit vm config %s > %s.json'; in that file, %s; then 'godwit vm shutdown %s', and when it is off, "
         "'godwit vm rm %s' (its disks stay) and 'godwit vm create %s.json --host %s --start'",
         vm, vm, change, vm, vm, vm, run->source->name);
 }
@@ -263,12 +263,20 @@ list_errors(const GArray *findings, guint *ret_n)
     return n ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
 }
 
-static bool
-verdict(const GArray *findings, const char *const *overrides, const char *subject, GError **error)
+bool
+gw_check_overrides(const char *const *overrides, GError **error)
 {
     for (guint i = 0; overrides && overrides[i]; i++)
         if (!may_override(overrides[i], error))
             return false;
+    return true;
+}
+
+static bool
+verdict(const GArray *findings, const char *const *overrides, const char *subject, GError **error)
+{
+    if (!gw_check_overrides(overrides, error))
+        return false;
     guint n = 0;
     g_autofree char *errors = list_errors(findings, &n);
     if (errors)

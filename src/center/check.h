@@ -24,6 +24,9 @@ GArray *gw_check_motion(const GwCheckInput *input);
  * an id that may not be overridden, or that does not exist, is GW_ERROR_INVALID_ARGUMENT. */
 bool gw_check_verdict(const GArray *findings, const char *const *overrides, GError **error);
 
+/* The same of overrides alone, before anything is looked at. NULL is none. */
+bool gw_check_overrides(const char *const *overrides, GError **error);
+
 /* The same, and the text says which VM and which hosts: "2 checks failed for web1 from host1 to host2:". */
 bool gw_check_motion_verdict(const GwCheckInput *input, const GArray *findings, GError **error);
 

@@ -174,17 +174,18 @@ motion_is_over(const char *state)
 }
 
 /* What the supervisor is busy with that forbids a motion. A motion has the trace armed too. */
-static char *
-activity(JsonObject *status)
+static void
+read_activity(GwVmFacts *self, JsonObject *status)
 {
     JsonObject *motion = gw_json_get_object(status, "motion");
     const char *state = motion ? gw_json_get_string(motion, "state") : NULL;
-    if (state && !motion_is_over(state))
-        return g_strdup_printf("a motion (%s)", state);
     JsonObject *memory = gw_json_get_object(status, "memory");
-    if (memory && is_true(memory, "trace_armed", false))
-        return g_strdup("a trace of its memory (POST /v1/trace)");
-    return NULL;
+    bool moves = state && !motion_is_over(state);
+    self->is_traced = !moves && memory && is_true(memory, "trace_armed", false);
+    if (moves)
+        self->activity = g_strdup_printf("a motion (%s)", state);
+    else if (self->is_traced)
+        self->activity = g_strdup("a trace of its memory, which somebody began by hand");
 }
 
 static void
@@ -201,7 +202,7 @@ read_status(GwVmFacts *self, JsonObject *status)
     }
     if (memory)
         self->memory_resident_bytes = number(memory, "resident_bytes");
-    self->activity = activity(status);
+    read_activity(self, status);
 }
 
 GwVmFacts *

@@ -64,7 +64,8 @@ typedef struct {
     GwVmConfig *config;
     GwAccel accel;      /* as it runs; as configured if it does not */
     char *qemu_version; /* as it runs */
-    char *activity;     /* a job that forbids motions, such as "a motion to host2"; NULL: none */
+    char *activity;     /* a job that forbids motions, such as "a motion (copy)"; NULL: none */
+    bool is_traced;     /* it is a trace of its memory, and no motion's */
     char *duplicate_at; /* another host that says it has this VM too; NULL: none; the reader leaves it so */
     uint64_t memory_resident_bytes;
     GArray *findings; /* of GwFinding: the supervisor's own checks of what the engine cannot see */

@@ -58,15 +58,19 @@ last_known(GwInventory *inventory, const char *host, GError **error)
     return facts;
 }
 
-/* An older supervisor has no such route, and a VM that is off no supervisor. */
+/* An older supervisor has no such route. One of a VM that is off has nobody to ask, and in a motion it does
+ * not answer such questions: both are findings of ours. */
 static bool
 add_findings(const Preflight *self, GwVmFacts *facts, GError **error)
 {
+    if (strcmp(facts->state, "running") != 0 && strcmp(facts->state, "paused") != 0)
+        return true;
     GError *cause = NULL;
     g_autoptr(JsonObject) answer =
         gw_host_client_vm(self->source, "GET", self->vm, "/motion/check", NULL, &cause);
     if (!answer) {
-        bool has_none = g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND);
+        bool has_none = g_error_matches(cause, GW_ERROR, GW_ERROR_NOT_FOUND) ||
+                        (facts->activity && g_error_matches(cause, GW_ERROR, GW_ERROR_WRONG_STATE));
         if (has_none)
             g_error_free(cause);
         else
@@ -79,6 +83,15 @@ add_findings(const Preflight *self, GwVmFacts *facts, GError **error)
     g_array_unref(facts->findings);
     facts->findings = gw_findings_from_json(findings);
     return true;
+}
+
+/* Of a VM whose host does not answer. */
+static GwVmFacts *
+kept_vm(const Preflight *self, GError **error)
+{
+    g_autofree char *text = gw_inventory_vm_config(self->inventory, self->vm, error);
+    g_autoptr(JsonObject) config = text ? gw_json_parse_object(text, -1, error) : NULL;
+    return config ? gw_vm_facts_from_json(config, NULL, error) : NULL;
 }
 
 static GwVmFacts *
@@ -135,40 +148,37 @@ give(GArray **ret, GArray *array)
         g_clear_pointer(&array, g_array_unref);
 }
 
+/* As it is, or, if it cannot be reached, as it was. */
+static GwHostFacts *
+look_at_host(GwInventory *inventory, GwHostClient *client, GError **error)
+{
+    GError *cause = NULL;
+    GwHostFacts *facts = ask_host(inventory, client, &cause);
+    if (cause)
+        g_propagate_error(error, cause);
+    else if (!facts)
+        facts = last_known(inventory, gw_host_client_host(client), error);
+    return facts;
+}
+
 bool
 gw_preflight_with(GwInventory *inventory, GwHostClient *source, GwHostClient *destination, const char *vm,
                   const char *const *overrides, bool probe, GArray **ret_findings, GArray **ret_paths,
                   GError **error)
 {
     Preflight self = {inventory, source, destination, vm};
-    GError *cause = NULL;
-    g_autoptr(GwHostFacts) from = ask_host(inventory, source, &cause);
-    if (!from) {
-        if (cause)
-            g_propagate_error(error, cause);
-        else
-            g_set_error(error, GW_ERROR, GW_ERROR_PEER_LOST,
-                        "%s: its agent does not answer, so nothing can leave it now",
-                        gw_host_client_host(source));
+    g_autoptr(GwHostFacts) from = look_at_host(inventory, source, error);
+    if (!from)
         return false;
-    }
-    g_autoptr(GwVmFacts) facts = ask_vm(&self, error);
-    if (!facts)
-        return false;
-    g_autoptr(GwHostFacts) to = ask_host(inventory, destination, &cause);
-    if (cause) {
-        g_propagate_error(error, cause);
-        return false;
-    }
-    bool is_reachable = to != NULL;
-    if (is_reachable)
-        look_for_duplicate(&self, facts);
-    else
-        to = last_known(inventory, gw_host_client_host(destination), error);
+    g_autoptr(GwVmFacts) facts = from->is_reachable ? ask_vm(&self, error) : kept_vm(&self, error);
+    g_autoptr(GwHostFacts) to = facts ? look_at_host(inventory, destination, error) : NULL;
     if (!to)
         return false;
+    bool both = from->is_reachable && to->is_reachable;
     GArray *paths = NULL;
-    if (probe && is_reachable) {
+    if (both)
+        look_for_duplicate(&self, facts);
+    if (probe && both) {
         paths = probe_between(source, destination, from, to, 0, error);
         if (!paths)
             return false;

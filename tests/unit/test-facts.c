@@ -229,7 +229,7 @@ test_vm_states(void)
         {"{\"state\": \"running\", \"motion\": {\"state\": \"cancelled\"}}", "running", NULL},
         {"{\"state\": \"running\", \"motion\": {\"state\": 1}}", "running", NULL},
         {"{\"state\": \"running\", \"memory\": {\"trace_armed\": true}}", "running",
-         "a trace of its memory (POST /v1/trace)"},
+         "a trace of its memory, which somebody began by hand"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GwVmFacts) vm = vm_from(cases[i].status);
