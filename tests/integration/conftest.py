@@ -119,6 +119,7 @@ def cluster(lab, tmp_path_factory):
 def pytest_runtest_makereport(item, call):
     """A test of motions that failed tells what there was on the hosts."""
     outcome = yield
+    setattr(item, f"rep_{call.when}", outcome.get_result())
     if call.when != "call" or call.excinfo is None:
         return
     for name in ("rig", "cluster"):
