@@ -42,7 +42,7 @@ tear_down(Fixture *f)
 {
     gint64 began_us = g_get_monotonic_time();
     gw_control_free(f->control);
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, G_TIME_SPAN_SECOND);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 4 * G_TIME_SPAN_SECOND);
     gw_stream_free(f->peer);
     gw_bell_clear(&f->bell);
     census_check(&f->before);
@@ -536,7 +536,7 @@ test_shutdown(gconstpointer is_tls)
     gint64 began_us = g_get_monotonic_time();
     while (gw_control_send(f.control, GW_FRAME_STATE, 0, 0, bytes, sizeof bytes) == 0)
         ;
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 2 * G_TIME_SPAN_SECOND);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 4 * G_TIME_SPAN_SECOND);
     g_thread_join(thread);
     g_assert_true(gw_control_next(f.control, &frame));
     g_assert_cmpuint(frame.header.arg, ==, 3);

@@ -218,10 +218,10 @@ test_silent(void)
     /* those that come later do not wait again, nor is there a second thread that sleeps */
     begin_us = g_get_monotonic_time();
     for (int i = 0; i < 5; i++) {
-        g_auto(GwDatastoreState) later = gw_datastore_watch_look(watch, &datastore, 200);
+        g_auto(GwDatastoreState) later = gw_datastore_watch_look(watch, &datastore, 5000);
         g_assert_cmpstr(later.error, ==, expected);
     }
-    g_assert_cmpint(g_get_monotonic_time() - begin_us, <, 150000);
+    g_assert_cmpint(g_get_monotonic_time() - begin_us, <, 5 * G_TIME_SPAN_SECOND);
     g_assert_cmpuint(census_take().n_threads, ==, before.n_threads + 1);
     gw_datastore_watch_free(watch);
 

@@ -55,7 +55,7 @@ tear_down(Fixture *f)
 {
     gint64 began_us = g_get_monotonic_time();
     gw_intake_free(f->intake);
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, G_TIME_SPAN_SECOND);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 4 * G_TIME_SPAN_SECOND);
     gw_control_free(f->control);
     for (unsigned i = 0; i < f->n_streams; i++)
         frame_peer_clear(&f->peers[i]);

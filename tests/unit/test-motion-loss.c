@@ -162,7 +162,7 @@ test_cancel_while_the_state_is_stuck(void)
     g_assert_true(gw_source_cancel(self->source, "it takes too long"));
     while (!fake_vmm_runs(self->world, true))
         g_usleep(1000);
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, G_TIME_SPAN_SECOND);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 4 * G_TIME_SPAN_SECOND);
     tcp_proxy_set(self->proxy, PROXY_WORKS);
     rig_join(self);
     rig_check_stayed(self);
@@ -327,7 +327,7 @@ test_source_leaves(void)
     gint64 began_us = g_get_monotonic_time();
     gw_source_leave(self->source);
     rig_await_decided(self, true);
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, G_TIME_SPAN_SECOND);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 4 * G_TIME_SPAN_SECOND);
     g_assert_cmpint(self->outcomes[1], ==, GW_OUTCOME_OPEN);
     g_assert_false(fake_vmm_runs(self->world, true));
 

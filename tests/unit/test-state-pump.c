@@ -251,7 +251,7 @@ test_free_under_send(gconstpointer is_tls)
     gw_control_shutdown(f.control);
     g_clear_pointer(&f.pump, gw_state_pump_free);
     g_thread_join(vmm);
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, G_TIME_SPAN_SECOND);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 10 * G_TIME_SPAN_SECOND);
     tear_down(&f);
 }
 

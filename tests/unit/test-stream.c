@@ -327,7 +327,7 @@ test_receive_within(gconstpointer is_tls)
     gint64 start_us = g_get_monotonic_time();
     g_assert_cmpint(gw_stream_receive_within(pair.server, bytes, 100, 200), ==, -ETIMEDOUT);
     g_assert_cmpint(g_get_monotonic_time() - start_us, >=, 200000);
-    g_assert_cmpint(g_get_monotonic_time() - start_us, <, 900000);
+    g_assert_cmpint(g_get_monotonic_time() - start_us, <, 3000000);
     /* The time-out is as it was. */
     unsigned timeout_ms = 0;
     socklen_t size = sizeof timeout_ms;

@@ -204,8 +204,8 @@ assert_dial_fails(Peer *peer, const GwTlsIdentity *mine, GwError code, const cha
     g_autoptr(GError) error = NULL;
     peer_start(peer);
     gint64 began_us = g_get_monotonic_time();
-    g_assert_null(peer_dial(peer, mine, 400, &error));
-    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 3 * G_TIME_SPAN_SECOND);
+    g_assert_null(peer_dial(peer, mine, code == GW_ERROR_TIMED_OUT ? 400 : 20000, &error));
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 15 * G_TIME_SPAN_SECOND);
     g_autofree char *who = g_strdup_printf("127.0.0.1:%u", peer->port);
     g_autofree char *prefix = g_strdup_printf("127.0.0.1 port %u: ", peer->port);
     g_autoptr(GString) text = g_string_new(expected);
