@@ -221,7 +221,7 @@ class Cluster:
         def up() -> bool:
             return all(host["state"] == "up" for host in self.call("GET", "/v1/hosts")["hosts"])
 
-        wait_until(up, timeout_s, "every host to be up")
+        wait_until(up, timeout_s, "every host to be up", every_s=0.1)
 
     # -- the command and the API
 
@@ -307,7 +307,8 @@ class Cluster:
                 return now if now["state"] in FINAL else None
             return None
 
-        return wait_until(ended, timeout_s, f"task {task} to end")
+        # Each look is a new connection with TLS, which would take the guest's CPU.
+        return wait_until(ended, timeout_s, f"task {task} to end", every_s=0.2)
 
     def move(self, name: str, to: str, timeout_s: float = 60, **request) -> dict:
         """A motion, whatever it comes to: the task."""

@@ -43,6 +43,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # as a service manager does it
             )
         wait_until(self._ready_or_dead, timeout_s, f"{self.name} to serve")
 

@@ -28,7 +28,7 @@ PORT_GROUP = "lan"
 BRIDGE = "br-guest"
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float, what: str):
+def wait_until(condition: Callable[[], object], timeout_s: float, what: str, every_s: float = 0.01):
     """Polls until the condition is true, and returns its value."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -37,7 +37,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, what: str):
             return value
         if time.monotonic() > deadline:
             raise LabError(f"waited {timeout_s:g} s for {what}")
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 class ApiError(LabError):

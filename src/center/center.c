@@ -13,6 +13,7 @@
 #include "host-link.h"
 #include "http-client.h"
 #include "http-types.h"
+#include "program.h"
 #include "secret.h"
 #include "version.h"
 
@@ -250,6 +251,7 @@ gw_center_run(const GwCenterConfig *config, bool show_password, GError **error)
 {
     g_auto(Center) self = {.config = config};
     allow_descriptors();
+    gw_program_step_back();
     gw_http_load_types();
     if (!gw_center_set_up(config, error) || !open_store(&self, error) || !open_authority(&self, error) ||
         !open_users(&self, show_password, error) || !open_inventory(&self, error) ||

@@ -438,7 +438,9 @@ gw_inventory_host_event(GwInventory *self, const char *host, const char *type, J
         gw_aftermath_change(after, GW_CHANGE_HOST_ROOM, host, NULL);
     } else if (found && vm && strcmp(type, "vm.status") == 0) {
         note_status_locked(self, found, vm, data, after);
-    } else if (found && vm && g_str_has_prefix(type, "motion.")) {
+    } else if (found && vm && strcmp(type, "motion.ended") == 0) {
+        /* Of the others there are a dozen within the pause: who looks at each takes the hosts' CPUs just
+         * then. */
         gw_aftermath_change(after, GW_CHANGE_MOTION, host, vm);
     }
     g_mutex_unlock(&self->lock);

@@ -71,7 +71,7 @@ typedef enum {
     GW_CHANGE_HOST_LOST,
     GW_CHANGE_HOST_ROOM, /* facts, or maintenance */
     GW_CHANGE_VM,        /* a host says something else of it than before, or its home changed */
-    GW_CHANGE_MOTION,    /* an event of the engine */
+    GW_CHANGE_MOTION,    /* an engine has decided where the VM runs */
     GW_CHANGE_TASK_ENDED,
 } GwInventoryChange;
 typedef void (*GwInventoryWatcher)(GwInventoryChange what, const char *host, const char *vm, void *user_data);

@@ -62,6 +62,7 @@ gw_http_client_new_tcp(const char *address, unsigned port, unsigned timeout_s)
 static GwHttpClient *
 client_new_https(const char *host, unsigned port, GTlsDatabase *trust, unsigned timeout_s)
 {
+    gw_tls_trust_nobody_else();
     SoupSession *session = soup_session_new_with_options("timeout", timeout_s, "proxy-resolver", NULL,
                                                          "tls-database", trust, NULL);
     GwHttpClient *self = client_new(session, make_base("https", host, port), timeout_s);

@@ -2,6 +2,7 @@
 /* The beginning of every program with commands. */
 #include "program.h"
 
+#include "autogroup.h"
 #include "version.h"
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Started with standard descriptors closed, we would get these numbers for files of our own. */
@@ -49,6 +51,15 @@ run_default(const GwProgram *self, int argc, char **argv)
         words[i] = argv[i];
     g_autofree char *name = words[0] = g_strdup(self->commands[0].name);
     return self->commands[0].run(MAX(argc, 1), words);
+}
+
+void
+gw_program_step_back(void)
+{
+    if (getpriority(PRIO_PROCESS, 0) < GW_MANAGEMENT_NICE)
+        setpriority(PRIO_PROCESS, 0, GW_MANAGEMENT_NICE);
+    if (getsid(0) == getpid()) /* else it is somebody's terminal as well */
+        gw_autogroup_set_nice(getpid(), GW_MANAGEMENT_NICE);
 }
 
 int

@@ -21,5 +21,11 @@ typedef struct {
     size_t n_commands;
 } GwProgram;
 
+/* For programs that manage hosts on which guests run: this thread, and those that it starts, get out of the
+ * guests' way when both want a CPU. A guest that has just arrived starts with cold caches, and just then
+ * agents and center have most to do. Children that are to be like others set their nice value back. */
+#define GW_MANAGEMENT_NICE 10
+void gw_program_step_back(void);
+
 /* For main(): sets the locale, sees to the standard descriptors, runs a command. Returns the exit status. */
 int gw_program_main(const GwProgram *self, int argc, char **argv);

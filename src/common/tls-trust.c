@@ -119,6 +119,17 @@ gw_tls_trust_new_pinned(const char *fingerprint)
     return (GTlsDatabase *)self;
 }
 
+void
+gw_tls_trust_nobody_else(void)
+{
+    static gsize done;
+    if (!g_once_init_enter(&done))
+        return;
+    g_autoptr(GTlsDatabase) nobody = gw_tls_trust_new_pinned(""); /* no certificate has this fingerprint */
+    g_tls_backend_set_default_database(g_tls_backend_get_default(), nobody);
+    g_once_init_leave(&done, 1);
+}
+
 char *
 gw_tls_trust_explain(GTlsDatabase *database, GTlsCertificateFlags errors)
 {

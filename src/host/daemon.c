@@ -10,6 +10,7 @@
 #include "http-types.h"
 #include "join.h"
 #include "log.h"
+#include "program.h"
 #include "version.h"
 
 #include <glib-unix.h>
@@ -149,6 +150,7 @@ gw_daemon_run(const char *config_path)
     Daemon self = {.config_path = config_path, .loop = g_main_loop_new(NULL, FALSE)};
     g_autoptr(GError) error = NULL;
     signal(SIGPIPE, SIG_IGN);
+    gw_program_step_back();
     gw_http_load_types();
     bool up = set_up(&self, &error);
     if (up) {

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,11 +64,12 @@ memory_file(const char *text, GError **error)
     return fd;
 }
 
-/* In the child: what ends our session does not end its. */
+/* In the child: what ends our session does not end its, and its guest is no background work as we are. */
 static void
 leave_session(void *user_data)
 {
     setsid();
+    setpriority(PRIO_PROCESS, 0, 0);
 }
 
 /* `input` -1: none. -1 with an error. */

@@ -5,6 +5,7 @@
  * nothing of the VM but what it was given. It says that it is decided by submitting GW_VM_OP_MOTION_ENDED,
  * and, at a destination, may then go on answering a source that lost the connection. `GwVm.motion` is changed
  * by the worker under the lock; the main thread reads progress, cancels and resolves under it. */
+#include "autogroup.h"
 #include "error.h"
 #include "vm-motion-internal.h"
 
@@ -171,6 +172,8 @@ step_back(GwVm *vm)
     if (vm->qemu)
         gw_process_set_nice(gw_qemu_process(vm->qemu), BACKGROUND_NICE);
     setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+    if (getsid(0) == getpid())
+        gw_autogroup_set_nice(getpid(), BACKGROUND_NICE);
 }
 
 static void

@@ -2,6 +2,7 @@
 /* Processes by pidfd and /proc. */
 #include "process.h"
 
+#include "autogroup.h"
 #include "error.h"
 
 #include <errno.h>
@@ -111,6 +112,8 @@ gw_process_set_nice(const GwProcess *self, int nice_value)
     g_autoptr(GDir) dir = gw_process_is_alive(self) ? g_dir_open(path, 0, NULL) : NULL;
     for (const char *name; dir && (name = g_dir_read_name(dir));)
         setpriority(PRIO_PROCESS, (id_t)strtoul(name, NULL, 10), nice_value);
+    if (dir && getsid(self->pid) == self->pid)
+        gw_autogroup_set_nice(self->pid, nice_value);
 }
 
 static bool

@@ -42,7 +42,8 @@ bool gw_process_find_fds(const GwProcess *self, const char *link, GArray *ret_fd
  */
 void gw_process_flush_files(const GwProcess *self);
 
-/* The nice value of each of its threads. What does not work is left. */
+/* The nice value of each of its threads, and of its session (autogroup.h), which it leads. What does not work
+ * is left. */
 void gw_process_set_nice(const GwProcess *self, int nice_value);
 
 /* Its lowest descriptor that /proc shows as `link`, copied; -1 with GW_ERROR_NOT_FOUND if there is none. */

@@ -153,7 +153,7 @@ fake_tell_motion(FakeAgent *self, const char *vm)
 {
     JsonObject *data = json_object_new();
     json_object_set_string_member(data, "vm", vm);
-    tell(self, "motion.state", data);
+    tell(self, "motion.ended", data); /* whether it has or not: somebody is to look */
 }
 
 static void
