@@ -174,7 +174,8 @@ gw_host_cmd_check(int argc, char **argv)
     if (!config)
         return gw_host_fail(error);
     char command[] = "check-host", qemu[] = "--qemu", user[] = "--qemu-user", as_json[] = "--json";
-    char *words[] = {command, qemu, config->qemu_binary, user, config->qemu_user, json ? as_json : NULL, NULL};
+    char *words[] = {command, qemu, config->qemu_binary, user, config->qemu_user, json ? as_json : NULL,
+                     NULL};
     return gw_cmd_check_host(json ? 6 : 5, words);
 }
 

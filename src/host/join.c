@@ -40,8 +40,9 @@ gw_join_parse_fingerprint(const char *token, GError **error)
         strspn(dot + 1, "0123456789abcdef") == FINGERPRINT_DIGITS)
         return g_strdup(dot + 1);
     /* Not quoted: a part of it is a secret. */
-    g_set_error_literal(error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT,
-                        "the token is none: expected SECRET.FINGERPRINT, as 'godwit host add-token' prints it");
+    g_set_error_literal(
+        error, GW_ERROR, GW_ERROR_INVALID_ARGUMENT,
+        "the token is none: expected SECRET.FINGERPRINT, as 'godwit host add-token' prints it");
     return NULL;
 }
 
