@@ -13,6 +13,7 @@ vm_at_free(void *data)
     GwVmAt *at = data;
     g_free(at->status);
     g_free(at->state);
+    g_free(at->uuid);
     g_free(at);
 }
 
@@ -320,6 +321,7 @@ set_at(GwInventoryHost *host, const char *vm, JsonObject *status, bool told_unkn
     GwVmAt *at = g_new0(GwVmAt, 1);
     at->status = gw_json_object_to_line(status);
     at->state = g_strdup(state ? state : "unknown");
+    at->uuid = g_strdup(gw_json_get_string(status, "uuid"));
     at->in_motion = is_in_motion(status);
     at->told_unknown = told_unknown;
     g_hash_table_replace(host->vms, g_strdup(vm), at);

@@ -13,6 +13,7 @@
 typedef struct {
     char *status; /* JSON */
     char *state;
+    char *uuid; /* NULL: not told */
     bool in_motion, told_unknown;
 } GwVmAt;
 

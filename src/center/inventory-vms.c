@@ -37,11 +37,21 @@ gw_inventory_vm_free(void *data)
     g_free(self);
 }
 
+/* The VM that is meant, and not another one of this name, which somebody made by hand: its state is not that
+ * of ours, and it is not ours to remove. */
+static bool
+is_of(const GwVmAt *at, const GwInventoryVm *vm)
+{
+    return at && vm && (!at->uuid || strcmp(at->uuid, vm->record.uuid) == 0);
+}
+
 static const GwVmAt *
 at_home_locked(GwInventory *self, const GwInventoryVm *vm)
 {
     const GwInventoryHost *host = g_hash_table_lookup(self->hosts, vm->record.host);
-    return host && host->link == GW_LINK_UP ? g_hash_table_lookup(host->vms, vm->record.name) : NULL;
+    const GwVmAt *at =
+        host && host->link == GW_LINK_UP ? g_hash_table_lookup(host->vms, vm->record.name) : NULL;
+    return is_of(at, vm) ? at : NULL;
 }
 
 const char *
@@ -163,7 +173,8 @@ gw_inventory_vm_status_at(GwInventory *self, const char *vm, const char *host)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
     const GwInventoryHost *found = g_hash_table_lookup(self->hosts, host);
     const GwVmAt *at = found ? g_hash_table_lookup(found->vms, vm) : NULL;
-    return at ? gw_json_parse_object(at->status, -1, NULL) : NULL;
+    const GwInventoryVm *known = g_hash_table_lookup(self->vms, vm);
+    return at && (!known || is_of(at, known)) ? gw_json_parse_object(at->status, -1, NULL) : NULL;
 }
 
 void
@@ -267,7 +278,7 @@ add_sightings(GwInventory *self, const GwInventoryHost *host, GArray *sightings)
         const GwInventoryVm *vm = g_hash_table_lookup(self->vms, name);
         GwVmSighting sighting = {.vm = g_strdup(name),
                                  .host = g_strdup(host->record.name),
-                                 .home = vm ? g_strdup(vm->record.host) : NULL,
+                                 .home = is_of(each, vm) ? g_strdup(vm->record.host) : NULL,
                                  .state = g_strdup(((GwVmAt *)each)->state)};
         g_array_append_val(sightings, sighting);
     }

@@ -88,7 +88,7 @@ unsigned gw_inventory_vm_cpu_percent(GwInventory *self, const char *vm, const ch
  */
 typedef struct {
     char *vm, *host; /* where it was seen */
-    char *home;      /* NULL: the inventory does not have it */
+    char *home;      /* NULL: the inventory does not have it, or another one of that name */
     char *state;     /* as the host says */
 } GwVmSighting;
 GArray *gw_inventory_sightings(GwInventory *self);

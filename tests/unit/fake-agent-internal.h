@@ -10,6 +10,7 @@
 typedef struct {
     char *name, *state, *config, *session, *secret, *motion; /* motion: its state; NULL: none */
     char *error_code;                                        /* of the motion */
+    char *uuid;
     bool is_source;
     int pid;
 } FakeVm;

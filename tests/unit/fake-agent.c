@@ -22,6 +22,7 @@ fake_vm_free(void *data)
     g_free(vm->secret);
     g_free(vm->motion);
     g_free(vm->error_code);
+    g_free(vm->uuid);
     g_free(vm);
 }
 
@@ -85,11 +86,13 @@ motion_json(const FakeVm *vm)
 static JsonObject *
 status(const FakeVm *vm)
 {
+    g_autoptr(JsonObject) config = parse(vm->config);
+    const char *uuid = vm->uuid ? vm->uuid : gw_json_get_string(config, "uuid");
     g_autofree char *text = g_strdup_printf(
-        "{\"name\": \"%s\", \"uuid\": \"3f0c9a52-7b1e-4d58-8f43-0a6c2b9d1e70\", \"state\": \"%s\", \"vcpus\": 1,"
+        "{\"name\": \"%s\", \"uuid\": \"%s\", \"state\": \"%s\", \"vcpus\": 1,"
         " \"supervised\": true, \"supervisor\": {\"pid\": %d}, \"qemu\": {\"version\": \"7.2.22\", \"accel\":"
         " \"tcg\"}, \"memory\": {\"size_bytes\": 1073741824, \"resident_bytes\": 4096, \"trace_armed\": false}}",
-        vm->name, vm->state, vm->pid);
+        vm->name, uuid, vm->state, vm->pid);
     JsonObject *object = parse(text);
     if (vm->motion)
         json_object_set_object_member(object, "motion", motion_json(vm));

@@ -32,6 +32,8 @@ bool fake_fault_was_met(FakeCluster *self);
 void fake_set_away(FakeCluster *self, const char *host, bool is_away); /* the agent, not its supervisors */
 
 void fake_add_vm(FakeCluster *self, const char *host, const char *vm, const char *state);
+/* Its status tells of another VM, of the same name. */
+void fake_set_vm_uuid(FakeCluster *self, const char *host, const char *vm, const char *uuid);
 void fake_set_vm(FakeCluster *self, const char *host, const char *vm, const char *state);
 void fake_remove_vm(FakeCluster *self, const char *host, const char *vm);
 char *fake_state(FakeCluster *self, const char *host, const char *vm); /* "absent" if there is none; owned */

@@ -111,6 +111,18 @@ fake_add_vm(FakeCluster *self, const char *host, const char *name, const char *s
 }
 
 void
+fake_set_vm_uuid(FakeCluster *self, const char *host, const char *name, const char *uuid)
+{
+    FakeAgent *agent = find_agent(self, host);
+    g_mutex_lock(&self->lock);
+    FakeVm *vm = g_hash_table_lookup(agent->vms, name);
+    g_assert_nonnull(vm);
+    fake_set_text(&vm->uuid, uuid);
+    fake_tell_status_locked(agent, name);
+    g_mutex_unlock(&self->lock);
+}
+
+void
 fake_set_vm(FakeCluster *self, const char *host, const char *name, const char *state)
 {
     FakeAgent *agent = find_agent(self, host);

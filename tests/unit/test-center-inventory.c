@@ -126,6 +126,29 @@ test_rests(void)
     g_assert_cmpuint(center_rig_n_events(rig, "vm.home-changed", NULL), ==, 0);
 }
 
+/* Somebody has made another VM by hand that has the name of one of ours. */
+static void
+test_namesake(void)
+{
+    g_autoptr(CenterRig) rig = center_rig_new(2);
+    center_rig_add_vm(rig, "web1", "host1");
+    fake_set_away(rig->agents, "host2", true);
+    center_rig_await_host(rig, "host2", "unreachable");
+    fake_add_vm(rig->agents, "host2", "web1", "off");
+    fake_set_vm_uuid(rig->agents, "host2", "web1", "00000000-0000-4000-8000-000000000001");
+    fake_set_away(rig->agents, "host2", false);
+    for (unsigned i = 0; i < 1000 && center_rig_n_events(rig, "vm.unknown", "web1") < 1; i++)
+        g_usleep(5000);
+    g_assert_cmpuint(center_rig_n_events(rig, "vm.unknown", "web1"), ==, 1);
+    fake_set_vm(rig->agents, "host2", "web1", "running");
+    fake_remove_vm(rig->agents, "host1", "web1"); /* ours is off now, and has not moved there */
+    center_rig_await_vm(rig, "web1", "state", "off");
+    center_rig_await_vm(rig, "web1", "host", "host1");
+    center_rig_await_place(rig, "host2", "web1", "running");
+    g_assert_cmpuint(center_rig_n_events(rig, "vm.home-changed", NULL), ==, 0);
+    g_assert_cmpuint(center_rig_n_events(rig, "vm.duplicate", NULL), ==, 0);
+}
+
 static void
 test_unknown(void)
 {
@@ -227,6 +250,7 @@ main(int argc, char **argv)
     g_test_add_func("/center-inventory/unsure", test_unsure);
     g_test_add_func("/center-inventory/moved-nobody-knows-where", test_moved_nobody_knows_where);
     g_test_add_func("/center-inventory/rests", test_rests);
+    g_test_add_func("/center-inventory/namesake", test_namesake);
     g_test_add_func("/center-inventory/unknown", test_unknown);
     g_test_add_func("/center-inventory/orders", test_orders);
     g_test_add_func("/center-inventory/create-fails", test_create_fails);
