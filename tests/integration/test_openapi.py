@@ -278,11 +278,13 @@ def test_a_vm_whose_host_does_not_answer(center, operator, reader, admin, host):
     assert (nowhere.status, nowhere.code) == (404, "not-found")
 
     for target, body in (
-        ("power", {"action": "start"}), ("check", {"to": "host1"}), ("console/0", {}),
+        ("power", {"action": "start"}), ("console/0", {}),
         ("resolve", {"outcome": "run", "host": "host1"}), ("adopt", {"host": "host1"}),
     ):  # fmt: skip
         answer = center.call("POST", f"/v1/vms/web1/{target}", body, admin)
         assert answer.status in (409, 502), (target, answer.body)
+    check = center.call("POST", "/v1/vms/web1/check", {"to": "host1"}, reader).body["checks"][0]
+    assert not check["possible"] and "motion.host.unreachable" in [each["id"] for each in check["findings"]], check
     assert center.call("GET", "/v1/vms/web1/console/0?follow=1", token=admin).code == "peer-lost"
     moved = center.call("POST", "/v1/vms/web1/migrate", {"to": "host1"}, operator)
     assert moved.status in (400, 409), moved.body
