@@ -9,9 +9,11 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from labkit import netns
 from labkit.errors import LabError
 from labkit.guest import ECHO_PORT, Guest
 from labkit.lab import Lab
@@ -198,23 +200,22 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(vms, change, words):
     (vms.directory / "disk.raw").write_bytes(b"\0" * 65536)
     (vms.directory / "out.raw").symlink_to("/etc/hostname")
     host = vms.lab.host("host1")
-    before = taps(host), open_descriptors_of_qemus()
+    before = taps(host), holders_of_memory(host)
     with pytest.raises(LabError) as error:
         vms.start(config(vms.guest("unlucky"), **change))
     assert words in str(error.value)
     assert not (host.runtime_dir / "vms/unlucky").exists()
-    assert (taps(host), open_descriptors_of_qemus()) == before
+    assert (taps(host), holders_of_memory(host)) == before
 
 
-def open_descriptors_of_qemus():
-    """Processes that hold a guest's memory."""
+def holders_of_memory(host):
+    """Processes on the host that hold a guest's memory."""
     holders = set()
-    for fd in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if os.readlink(fd).startswith("/memfd:godwit-"):
-                holders.add(fd.parts[2])
-        except OSError:
-            continue
+    for process in netns.processes([netns.identify(host.netns)]):
+        for fd in Path(f"/proc/{process.pid}/fd").glob("*"):
+            with suppress(OSError):
+                if os.readlink(fd).startswith("/memfd:godwit-"):
+                    holders.add(process.pid)
     return holders
 
 
