@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#define LOOK_MS 500  /* between two looks when no event comes */
+#define LOOK_MS 200  /* between two looks at an engine that has not decided yet */
 #define ASK_MS  1000 /* between two questions to hosts of which one does not answer */
 
 /* What is left at the destination and cannot be removed for so long is left to reconciliation. */
