@@ -79,14 +79,20 @@ def link(lab):
     wait_until(lambda: host.run(ping, stdout=subprocess.DEVNULL, check=False).returncode == 0, 20, "the link")
 
 
-def begin(rig, traveller, step):
-    """A motion that stands still at the step: (source, destination, hold)."""
+def begin(rig, traveller, step, loaded=False):
+    """A motion that stands still at the step: (source, destination, hold). `loaded`: and the destination has said LOADED,
+    without which the source takes the guest back as soon as it misses its peer."""
     hold = Hold(rig.directory, step)
+    said_loaded = Hold(rig.directory, "loaded")
     rig.supervise_anew(traveller.vm, hold.env)
     source = traveller.vm
-    destination, ticket = rig.prepare(source, env=hold.env if step in AT_DESTINATION else None)
-    motion.send(source, ticket, streams=2)
-    hold.await_reached()
+    at_destination = hold if step in AT_DESTINATION else said_loaded if loaded else None
+    destination, ticket = rig.prepare(source, env=at_destination and at_destination.env)
+    with said_loaded:
+        motion.send(source, ticket, streams=2)
+        hold.await_reached()
+        if loaded:
+            said_loaded.await_reached()
     return source, destination, hold
 
 
@@ -130,7 +136,7 @@ def check_owner(rig, name, owner, source, destination):
 
 @pytest.mark.parametrize(("step", "fault", "owner", "more"), cases())
 def test_exactly_one_runs(rig, traveller, link, step, fault, owner, more):
-    source, destination, hold = begin(rig, traveller, step)
+    source, destination, hold = begin(rig, traveller, step, loaded=step == "device-state" and more == "h")
     name = traveller.guest.name
     with hold:
         strike(fault, source, destination, link)
