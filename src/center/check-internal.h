@@ -59,6 +59,7 @@ void gw_check_host_problem(GwCheckRun *run);
 void gw_check_vm_state(GwCheckRun *run);
 void gw_check_vm_activity(GwCheckRun *run);
 void gw_check_vm_duplicate(GwCheckRun *run);
+void gw_check_vm_namesake(GwCheckRun *run);
 
 /* check-network.c */
 void gw_check_interface_missing(GwCheckRun *run);

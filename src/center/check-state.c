@@ -134,3 +134,19 @@ gw_check_vm_duplicate(GwCheckRun *run)
                                       "'godwit-vm rm %s'",
                                       run->vm->name, run->vm->name);
 }
+
+void
+gw_check_vm_namesake(GwCheckRun *run)
+{
+    const char *vm = run->vm->name, *there = run->destination->name;
+    if (!run->vm->namesake)
+        return;
+    GwFinding *finding =
+        gw_check_add(run, "%s has another VM that is also named %s (%s)", there, vm, run->vm->namesake);
+    finding->source = g_strdup_printf("UUID %s", run->vm->uuid);
+    finding->destination = g_strdup(run->vm->namesake);
+    finding->repair =
+        g_strdup_printf("on %s, if nobody needs that one, 'godwit-vm power %s stop' when it runs, and "
+                        "'godwit-vm rm %s'",
+                        there, vm, vm);
+}

@@ -28,6 +28,7 @@ const GwCheckRule gw_check_rules[] = {
     {"motion.state", gw_check_vm_state, ERROR, REFUSED, ANY},
     {"motion.activity", gw_check_vm_activity, ERROR, REFUSED, ANY},
     {"motion.vm.duplicate", gw_check_vm_duplicate, ERROR, REFUSED, ANY},
+    {"motion.vm.namesake", gw_check_vm_namesake, ERROR, REFUSED, ANY},
     {"motion.interface.missing", gw_check_interface_missing, ERROR, REFUSED, ANY},
     {"motion.interface.family", gw_check_interface_family, ERROR, REFUSED, BOTH},
     {"motion.path.none", gw_check_path_none, ERROR, REFUSED, BOTH},

@@ -107,6 +107,7 @@ gw_vm_facts_free(GwVmFacts *self)
     g_free(self->qemu_version);
     g_free(self->activity);
     g_free(self->duplicate_at);
+    g_free(self->namesake);
     if (self->findings)
         g_array_unref(self->findings);
     g_free(self);

@@ -67,6 +67,7 @@ typedef struct {
     char *activity;     /* a job that forbids motions, such as "a motion (copy)"; NULL: none */
     bool is_traced;     /* it is a trace of its memory, and no motion's */
     char *duplicate_at; /* another host that says it has this VM too; NULL: none; the reader leaves it so */
+    char *namesake; /* the destination's VM of the same name that is another one: "off, UUID …"; likewise */
     uint64_t memory_resident_bytes;
     GArray *findings; /* of GwFinding: the supervisor's own checks of what the engine cannot see */
 } GwVmFacts;

@@ -109,19 +109,33 @@ gw_motion_remove_destination(GwMotionStory *self)
     return is_gone;
 }
 
-/* What an earlier motion, or this one under an earlier center, has left there. A guest never. */
+/* By what both say; of one that says nothing it is not known. */
+static bool
+is_other_vm(GwMotionStory *self)
+{
+    g_autoptr(JsonObject) here = gw_host_client_vm(self->source, "GET", self->vm, "", NULL, NULL);
+    g_autoptr(JsonObject) there = gw_host_client_vm(self->destination, "GET", self->vm, "", NULL, NULL);
+    const char *uuid = here ? gw_json_get_string(here, "uuid") : NULL;
+    const char *other = there ? gw_json_get_string(there, "uuid") : NULL;
+    return uuid && other && strcmp(uuid, other) != 0;
+}
+
+/* What an earlier motion, or this one under an earlier center, has left there. A guest never, and nothing of
+ * another VM that only has the same name. */
 static bool
 make_room(GwMotionStory *self, GError **error)
 {
     GwEnd there = gw_motion_ask(self, self->destination);
     if (there.place == GW_PLACE_ABSENT)
         return true;
-    if (there.place != GW_PLACE_RUNNING && there.place != GW_PLACE_PAUSED &&
+    bool is_other = is_other_vm(self);
+    if (!is_other && there.place != GW_PLACE_RUNNING && there.place != GW_PLACE_PAUSED &&
         gw_motion_remove_destination(self))
         return true;
     g_set_error(error, GW_ERROR, GW_ERROR_EXISTS,
-                "%s has a VM '%s' already (%s), which cannot be removed there", self->to, self->vm,
-                gw_place_name(there.place));
+                is_other ? "%s has another VM that is also named '%s' (%s), so there is no room for this one"
+                         : "%s has a VM '%s' already (%s), which cannot be removed there",
+                self->to, self->vm, gw_place_name(there.place));
     return false;
 }
 

@@ -123,6 +123,12 @@ look_for_duplicate(const Preflight *self, GwVmFacts *vm)
 {
     g_autoptr(JsonObject) status = gw_host_client_vm(self->destination, "GET", self->vm, "", NULL, NULL);
     const char *state = status ? gw_json_get_string(status, "state") : NULL;
+    const char *uuid = status ? gw_json_get_string(status, "uuid") : NULL;
+    if (state && uuid && strcmp(uuid, vm->uuid) != 0) {
+        g_free(vm->namesake);
+        vm->namesake = g_strdup_printf("%s, UUID %s", state, uuid);
+        return;
+    }
     if (g_strcmp0(state, "running") == 0 || g_strcmp0(state, "paused") == 0 ||
         g_strcmp0(state, "starting") == 0) {
         g_free(vm->duplicate_at);

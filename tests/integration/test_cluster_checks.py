@@ -6,6 +6,7 @@ test_cluster_checks_storage.py, the rest in test_cluster_checks_qemu.py."""
 import json
 import os
 import signal
+import uuid
 from contextlib import contextmanager
 
 import checks_rig
@@ -173,6 +174,23 @@ def test_the_destination_has_the_vm_too(checks, cluster, lab, tmp_path):
             checks.follow("host2", finding["repair"], "godwit-vm power", "godwit-vm rm")
             wait_for(lambda: checks.assert_gone(vm, "motion.vm.duplicate"))
             assert cluster.vm(vm, "host1").state() == "running"
+        finally:
+            other.remove()
+
+
+@pytest.mark.makes("motion.vm.namesake")
+def test_the_destination_has_another_vm_of_that_name(checks, cluster, lab, tmp_path):
+    with checks.guest("namesake") as vm:
+        document = {**json.loads(cluster.godwit("vm", "config", vm).stdout), "uuid": str(uuid.uuid4())}
+        other = Vm.start(lab.host("host2"), document, tmp_path)
+        try:
+            other.power("stop")
+            finding = checks.find(vm, "motion.vm.namesake", "host2", vm, document["uuid"])
+            done = cluster.godwit("vm", "migrate", vm, "--to", "host2", check=False)
+            assert done.returncode == checks_rig.CHECK_FAILED and "motion.vm.namesake" in done.stderr
+            assert other.state() == "off", "what is somebody else's is still there"
+            checks.follow("host2", finding["repair"], "godwit-vm rm")
+            wait_for(lambda: checks.assert_gone(vm, "motion.vm.namesake"))
         finally:
             other.remove()
 

@@ -109,6 +109,7 @@ read_facts(Rig *self)
     gw_json_get_bool(read[RIG_CENTER], "destination_reachable", &self->destination->is_reachable);
     gw_json_get_bool(read[RIG_CENTER], "in_maintenance", &self->destination->in_maintenance);
     self->vm->duplicate_at = g_strdup(gw_json_get_string(read[RIG_CENTER], "duplicate_at"));
+    self->vm->namesake = g_strdup(gw_json_get_string(read[RIG_CENTER], "namesake"));
     for (size_t i = 0; i < RIG_N_DOCUMENTS; i++)
         json_object_unref(read[i]);
 }
