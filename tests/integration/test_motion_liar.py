@@ -405,7 +405,8 @@ WELCOME = Frame("WELCOME", payload=b"\1" + bytes(15))
 
 class Impostor:
     """A destination that is none. It drains what it is sent, and on control does what an honest one does, up to a moment
-    (`at`): then it says `frames`, and nothing more but PONG."""
+    (`at`): then it says `frames`, and nothing more but PONG; at "state" it still tells of rounds, of which the last may end
+    later than the state."""
 
     def __init__(self, host, at=None, frames=(), welcome=WELCOME, context=None, deaf=False):
         self.at = at
@@ -416,6 +417,7 @@ class Impostor:
         self.heard = []
         self.over = threading.Event()
         self.n_ends = {}  # by round: streams that have said END
+        self.lock = threading.Lock()  # of n_ends
         self.listening = listen(host, host.address("motion0"))
         self.sockets = [self.listening]
         self.threads = [threading.Thread(target=self._accept)]
@@ -465,15 +467,16 @@ class Impostor:
                     return
                 length -= n
             if number == END:
-                self.n_ends[arg] = self.n_ends.get(arg, 0) + 1
+                with self.lock:
+                    self.n_ends[arg] = self.n_ends.get(arg, 0) + 1
 
     def _answer(self, control):
         said, n_rounds = False, 0
         while self.heard[-1:] != ["ABORT"]:
-            if not said and self._is_at(n_rounds):
+            if not said and self._is_there():
                 control.send(*self.frames)
                 said = True
-            while not said and self.n_ends.get(n_rounds) == 2:
+            while (not said or self.at == "state") and self.n_ends.get(n_rounds) == 2:
                 control.send(Frame("ROUND", n_rounds, 2))
                 n_rounds += 1
             if not control.has_bytes(0.02):
@@ -483,11 +486,11 @@ class Impostor:
                 control.send(Frame("PONG", frame.arg))
             self.heard.append(frame.type)
 
-    def _is_at(self, n_rounds):
+    def _is_there(self):
         if self.at == "round":
             return self.n_ends.get(0) == 2
         if self.at == "state":
-            return "STATE_END" in self.heard and not self.n_ends.get(n_rounds)
+            return "STATE_END" in self.heard
         return self.at == "welcome"
 
     def __enter__(self):
