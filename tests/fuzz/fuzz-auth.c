@@ -18,7 +18,7 @@ static void
 tear_down(void)
 {
     gw_auth_free(auth);
-    gw_store_rig_tear_down(&rig);
+    gw_store_rig_tear_down(&rig, NULL);
 }
 
 static void
@@ -27,7 +27,7 @@ set_up(void)
     g_autoptr(GError) error = NULL;
     int64_t expires_us = 0;
     GwRole role;
-    gw_store_rig_set_up(&rig);
+    gw_store_rig_set_up(&rig, NULL);
     auth = gw_auth_new(rig.store);
     gw_secret_free(gw_auth_first_start(auth, &error));
     g_assert_no_error(error);

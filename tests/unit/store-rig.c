@@ -7,7 +7,7 @@
 #include <string.h>
 
 void
-gw_store_rig_set_up(GwStoreRig *self)
+gw_store_rig_set_up(GwStoreRig *self, const void *data)
 {
     g_autoptr(GError) error = NULL;
     self->directory = g_dir_make_tmp("godwit-store-XXXXXX", &error);
@@ -33,7 +33,7 @@ gw_store_rig_close(GwStoreRig *self)
 }
 
 void
-gw_store_rig_tear_down(GwStoreRig *self)
+gw_store_rig_tear_down(GwStoreRig *self, const void *data)
 {
     gw_store_rig_close(self);
     g_autoptr(GDir) dir = g_dir_open(self->directory, 0, NULL);

@@ -10,10 +10,14 @@ typedef struct {
     GwStore *store;         /* owned; NULL while closed */
 } GwStoreRig;
 
-void gw_store_rig_set_up(GwStoreRig *self); /* with the store open */
+void gw_store_rig_set_up(GwStoreRig *self, const void *data); /* with the store open */
 void gw_store_rig_close(GwStoreRig *self);
 void gw_store_rig_open(GwStoreRig *self);
-void gw_store_rig_tear_down(GwStoreRig *self); /* and removes everything */
+void gw_store_rig_tear_down(GwStoreRig *self, const void *data); /* and removes everything */
+
+/* A test with a store of its own. */
+#define GW_STORE_RIG_ADD(path, function)                                                                     \
+    g_test_add(path, GwStoreRig, NULL, gw_store_rig_set_up, function, gw_store_rig_tear_down)
 
 /* As another program would, while the store is closed: executes SQL on the file. */
 void gw_store_rig_execute(GwStoreRig *self, const char *sql);

@@ -27,7 +27,7 @@ fake_clock(void)
 static void
 set_up(Rig *rig, const void *data)
 {
-    gw_store_rig_set_up(&rig->store);
+    gw_store_rig_set_up(&rig->store, NULL);
     rig->auth = gw_auth_new(rig->store.store);
     fake_now_us = 1000 * G_USEC_PER_SEC;
     gw_auth_set_clock(rig->auth, fake_clock);
@@ -37,7 +37,7 @@ static void
 tear_down(Rig *rig, const void *data)
 {
     gw_auth_free(rig->auth);
-    gw_store_rig_tear_down(&rig->store);
+    gw_store_rig_tear_down(&rig->store, NULL);
 }
 
 static void

@@ -14,6 +14,18 @@ assert_says(JsonObject *task, const char *words)
         g_error("'%s' does not say '%s'", message ? message : "(nothing)", words);
 }
 
+/* web1 is on its way from host1 to host2, and its engine stands still there. */
+static CenterRig *
+under_way(const char *engine_state, const char *step, char **ret_id)
+{
+    CenterRig *rig = center_rig_new(2);
+    center_rig_add_vm(rig, "web1", "host1");
+    fake_stop_engines_at(rig->agents, engine_state);
+    *ret_id = center_rig_migrate(rig, "web1", "host2");
+    center_rig_await_task(rig, *ret_id, "step", step);
+    return rig;
+}
+
 static void
 test_engine_fails(const void *data)
 {
@@ -63,11 +75,8 @@ static void
 test_cancel_in_handover(void)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "handing-over");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "switchover");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("handing-over", "switchover", &id);
     g_assert_false(gw_tasks_cancel(rig->tasks, id, "bob", &error));
     g_assert_error(error, GW_ERROR, GW_ERROR_WRONG_STATE);
     fake_stop_engines_at(rig->agents, NULL);
@@ -79,11 +88,8 @@ test_cancel_in_handover(void)
 static void
 test_source_agent_away(void)
 {
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "pre-copy");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "copy");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("pre-copy", "copy", &id);
     fake_set_away(rig->agents, "host1", true);
     center_rig_await_task(rig, id, "waits_for", "host1 to answer");
     fake_complete_engine(rig->agents, "web1");
@@ -123,11 +129,8 @@ static void
 test_withdraw(void)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "pre-copy");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "copy");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("pre-copy", "copy", &id);
     fake_set_away(rig->agents, "host1", true);
     center_rig_await_task(rig, id, "waits_for", "host1 to answer");
     g_assert_true(gw_tasks_cancel(rig->tasks, id, "bob", &error));
@@ -142,11 +145,8 @@ test_withdraw(void)
 static void
 test_destination_agent_away(void)
 {
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "pre-copy");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "copy");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("pre-copy", "copy", &id);
     fake_set_away(rig->agents, "host2", true);
     center_rig_await_host(rig, "host2", "unreachable");
     fake_stop_engines_at(rig->agents, NULL);
@@ -180,11 +180,8 @@ test_undo_later(void)
 static void
 test_source_qemu_dies(void)
 {
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "pre-copy");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "copy");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("pre-copy", "copy", &id);
     fake_set_vm(rig->agents, "host1", "web1", "crashed");
     g_autoptr(JsonObject) task = center_rig_await_end(rig, id);
     center_rig_assert_state(task, "failed");
@@ -197,11 +194,8 @@ test_source_qemu_dies(void)
 static void
 test_source_host_dies(void)
 {
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "pre-copy");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "copy");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("pre-copy", "copy", &id);
     fake_set_away(rig->agents, "host1", true);
     fake_remove_vm(rig->agents, "host1", "web1");
     center_rig_await_task(rig, id, "waits_for", "host1 to answer");
@@ -217,11 +211,8 @@ test_source_host_dies(void)
 static void
 test_unresolved(void)
 {
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "handing-over");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "switchover");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("handing-over", "switchover", &id);
     fake_unresolve_engine(rig->agents, "web1");
     center_rig_await_task(rig, id, "waits_for", "godwit vm resolve");
     fake_set_vm(rig->agents, "host2", "web1", "running");
@@ -235,11 +226,8 @@ static void
 test_resolved_by_hand(void)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    fake_stop_engines_at(rig->agents, "handing-over");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_task(rig, id, "step", "switchover");
+    g_autofree char *id = NULL;
+    g_autoptr(CenterRig) rig = under_way("handing-over", "switchover", &id);
     fake_unresolve_engine(rig->agents, "web1");
     fake_set_away(rig->agents, "host2", true);
     center_rig_await_task(rig, id, "waits_for", "godwit vm resolve");
@@ -268,6 +256,26 @@ test_occupied(void)
     g_assert_cmpstr(there, ==, "running");
     center_rig_assert_at(rig, "web1", "host1", "running");
     center_rig_await_vm(rig, "web1", "trouble", "duplicate");
+}
+
+/* Another VM of that name comes up there behind the check: it is not ours to remove, be it off. */
+static void
+test_namesake(void)
+{
+    g_autoptr(CenterRig) rig = center_rig_new(2);
+    center_rig_add_vm(rig, "web1", "host1");
+    center_rig_hold_at(rig, "prepare");
+    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
+    center_rig_await_hold(rig);
+    fake_add_vm(rig->agents, "host2", "web1", "off");
+    fake_set_vm_uuid(rig->agents, "host2", "web1", "00000000-0000-4000-8000-000000000001");
+    center_rig_hold_at(rig, NULL);
+    g_autoptr(JsonObject) task = center_rig_await_end(rig, id);
+    center_rig_assert_state(task, "failed");
+    assert_says(task, "another VM that is also named 'web1'");
+    g_autofree char *there = fake_state(rig->agents, "host2", "web1");
+    g_assert_cmpstr(there, ==, "off");
+    center_rig_assert_at(rig, "web1", "host1", "running");
 }
 
 static void
@@ -300,5 +308,6 @@ main(int argc, char **argv)
     g_test_add_func("/center-failures/unresolved", test_unresolved);
     g_test_add_func("/center-failures/resolved-by-hand", test_resolved_by_hand);
     g_test_add_func("/center-failures/occupied", test_occupied);
+    g_test_add_func("/center-failures/namesake", test_namesake);
     return g_test_run();
 }

@@ -34,7 +34,7 @@ on_event(int64_t id, const char *type, JsonObject *data, void *user_data)
 static void
 set_up(Rig *rig, const void *data)
 {
-    gw_store_rig_set_up(&rig->store);
+    gw_store_rig_set_up(&rig->store, NULL);
     rig->hub = gw_event_hub_new(rig->store.store);
     rig->thread = g_thread_self();
     rig->told = g_ptr_array_new_with_free_func(g_free);
@@ -45,7 +45,7 @@ static void
 tear_down(Rig *rig, const void *data)
 {
     gw_event_hub_free(rig->hub);
-    gw_store_rig_tear_down(&rig->store);
+    gw_store_rig_tear_down(&rig->store, NULL);
     g_ptr_array_unref(rig->told);
 }
 

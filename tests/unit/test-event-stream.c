@@ -42,7 +42,7 @@ static void
 set_up(Rig *rig, const void *data)
 {
     g_autoptr(GError) error = NULL;
-    gw_store_rig_set_up(&rig->store);
+    gw_store_rig_set_up(&rig->store, NULL);
     g_mutex_init(&rig->lock);
     rig->got = g_ptr_array_new_with_free_func(g_free);
     rig->auth = gw_auth_new(rig->store.store);
@@ -65,7 +65,7 @@ tear_down(Rig *rig, const void *data)
     gw_event_hub_free(rig->hub);
     gw_auth_free(rig->auth);
     g_clear_pointer(&rig->follower, g_thread_join);
-    gw_store_rig_tear_down(&rig->store);
+    gw_store_rig_tear_down(&rig->store, NULL);
     g_ptr_array_unref(rig->got);
     g_mutex_clear(&rig->lock);
     gw_secret_free(rig->token);

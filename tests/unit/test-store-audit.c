@@ -2,18 +2,6 @@
 /* Audit records of what is being done, and join tokens for one host. */
 #include "store-rig.h"
 
-static void
-set_up(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_set_up(rig);
-}
-
-static void
-tear_down(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_tear_down(rig);
-}
-
 static int64_t
 begin(GwStoreRig *rig, const char *user)
 {
@@ -117,9 +105,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, test) g_test_add(path, GwStoreRig, NULL, set_up, test, tear_down)
-    ADD("/store-audit/begin-end", test_begin_end);
-    ADD("/store-audit/died-meanwhile", test_died_meanwhile);
-    ADD("/store-audit/token-for-host", test_token_for_host);
+    GW_STORE_RIG_ADD("/store-audit/begin-end", test_begin_end);
+    GW_STORE_RIG_ADD("/store-audit/died-meanwhile", test_died_meanwhile);
+    GW_STORE_RIG_ADD("/store-audit/token-for-host", test_token_for_host);
     return g_test_run();
 }

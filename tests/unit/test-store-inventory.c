@@ -8,18 +8,6 @@
 #define EVIL "x'); DROP TABLE vms; --\"%s$1?1"
 
 static void
-set_up(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_set_up(rig);
-}
-
-static void
-tear_down(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_tear_down(rig);
-}
-
-static void
 assert_host(const GwHostRecord *host, const char *name, const char *address, unsigned port,
             bool in_maintenance)
 {
@@ -203,13 +191,12 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, function) g_test_add(path, GwStoreRig, NULL, set_up, function, tear_down)
-    ADD("/store-inventory/hosts", test_hosts);
-    ADD("/store-inventory/host-errors", test_host_errors);
-    ADD("/store-inventory/join-tokens", test_join_tokens);
-    ADD("/store-inventory/join-token-for-a-host", test_join_token_for_a_host);
-    ADD("/store-inventory/vms", test_vms);
-    ADD("/store-inventory/vm-errors", test_vm_errors);
-    ADD("/store-inventory/evil-names", test_evil_names);
+    GW_STORE_RIG_ADD("/store-inventory/hosts", test_hosts);
+    GW_STORE_RIG_ADD("/store-inventory/host-errors", test_host_errors);
+    GW_STORE_RIG_ADD("/store-inventory/join-tokens", test_join_tokens);
+    GW_STORE_RIG_ADD("/store-inventory/join-token-for-a-host", test_join_token_for_a_host);
+    GW_STORE_RIG_ADD("/store-inventory/vms", test_vms);
+    GW_STORE_RIG_ADD("/store-inventory/vm-errors", test_vm_errors);
+    GW_STORE_RIG_ADD("/store-inventory/evil-names", test_evil_names);
     return g_test_run();
 }

@@ -5,18 +5,6 @@
 #include <sqlite3.h>
 #include <string.h>
 
-static void
-set_up(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_set_up(rig);
-}
-
-static void
-tear_down(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_tear_down(rig);
-}
-
 static int64_t
 add(GwStoreRig *rig, const char *type)
 {
@@ -172,10 +160,9 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, function) g_test_add(path, GwStoreRig, NULL, set_up, function, tear_down)
-    ADD("/store-log/events", test_events);
-    ADD("/store-log/events-pruned", test_events_pruned);
-    ADD("/store-log/audit", test_audit);
-    ADD("/store-log/audit-stays", test_audit_stays);
+    GW_STORE_RIG_ADD("/store-log/events", test_events);
+    GW_STORE_RIG_ADD("/store-log/events-pruned", test_events_pruned);
+    GW_STORE_RIG_ADD("/store-log/audit", test_audit);
+    GW_STORE_RIG_ADD("/store-log/audit-stays", test_audit_stays);
     return g_test_run();
 }

@@ -4,18 +4,6 @@
 
 #include <string.h>
 
-static void
-set_up(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_set_up(rig);
-}
-
-static void
-tear_down(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_tear_down(rig);
-}
-
 #define T(text) ((char *)(text))
 
 static const GwTaskRecord full = {
@@ -195,11 +183,10 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, function) g_test_add(path, GwStoreRig, NULL, set_up, function, tear_down)
-    ADD("/store-tasks/put", test_put);
-    ADD("/store-tasks/errors", test_errors);
-    ADD("/store-tasks/filter", test_filter);
-    ADD("/store-tasks/default-limit", test_default_limit);
-    ADD("/store-tasks/record-home", test_record_home);
+    GW_STORE_RIG_ADD("/store-tasks/put", test_put);
+    GW_STORE_RIG_ADD("/store-tasks/errors", test_errors);
+    GW_STORE_RIG_ADD("/store-tasks/filter", test_filter);
+    GW_STORE_RIG_ADD("/store-tasks/default-limit", test_default_limit);
+    GW_STORE_RIG_ADD("/store-tasks/record-home", test_record_home);
     return g_test_run();
 }

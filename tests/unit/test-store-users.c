@@ -4,18 +4,6 @@
 
 #include <string.h>
 
-static void
-set_up(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_set_up(rig);
-}
-
-static void
-tear_down(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_tear_down(rig);
-}
-
 static bool
 add(GwStoreRig *rig, const char *name, const char *role, GError **error)
 {
@@ -143,10 +131,9 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, function) g_test_add(path, GwStoreRig, NULL, set_up, function, tear_down)
-    ADD("/store-users/users", test_users);
-    ADD("/store-users/no-such-user", test_no_such_user);
-    ADD("/store-users/last-administrator", test_last_administrator);
-    ADD("/store-users/sessions", test_sessions);
+    GW_STORE_RIG_ADD("/store-users/users", test_users);
+    GW_STORE_RIG_ADD("/store-users/no-such-user", test_no_such_user);
+    GW_STORE_RIG_ADD("/store-users/last-administrator", test_last_administrator);
+    GW_STORE_RIG_ADD("/store-users/sessions", test_sessions);
     return g_test_run();
 }

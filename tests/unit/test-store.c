@@ -16,18 +16,6 @@
 #include <unistd.h>
 
 static void
-set_up(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_set_up(rig);
-}
-
-static void
-tear_down(GwStoreRig *rig, const void *data)
-{
-    gw_store_rig_tear_down(rig);
-}
-
-static void
 assert_refused(const char *url, GwError code, const char *words)
 {
     g_autoptr(GError) error = NULL;
@@ -541,17 +529,16 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, function) g_test_add(path, GwStoreRig, NULL, set_up, function, tear_down)
-    ADD("/store/urls", test_urls);
-    ADD("/store/modes", test_modes);
-    ADD("/store/two-opens", test_two_opens);
-    ADD("/store/waits-for-others", test_waits_for_others);
-    ADD("/store/backup", test_backup);
-    ADD("/store/older-versions", test_older_versions);
-    ADD("/store/not-ours", test_not_ours);
-    ADD("/store/damage", test_damage);
-    ADD("/store/full-disk", test_full_disk);
-    ADD("/store/killed", test_killed);
-    ADD("/store/threads", test_threads);
+    GW_STORE_RIG_ADD("/store/urls", test_urls);
+    GW_STORE_RIG_ADD("/store/modes", test_modes);
+    GW_STORE_RIG_ADD("/store/two-opens", test_two_opens);
+    GW_STORE_RIG_ADD("/store/waits-for-others", test_waits_for_others);
+    GW_STORE_RIG_ADD("/store/backup", test_backup);
+    GW_STORE_RIG_ADD("/store/older-versions", test_older_versions);
+    GW_STORE_RIG_ADD("/store/not-ours", test_not_ours);
+    GW_STORE_RIG_ADD("/store/damage", test_damage);
+    GW_STORE_RIG_ADD("/store/full-disk", test_full_disk);
+    GW_STORE_RIG_ADD("/store/killed", test_killed);
+    GW_STORE_RIG_ADD("/store/threads", test_threads);
     return g_test_run();
 }
