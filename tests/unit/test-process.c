@@ -29,7 +29,6 @@ static G_NORETURN void
 child_main(const int *ends, int exit_status)
 {
     char byte;
-    signal(SIGHUP, SIG_DFL); /* whoever runs the tests may ignore it */
     close(ends[1]);
     _exit(read(ends[0], &byte, 1) == 0 ? exit_status : 99);
 }
@@ -523,6 +522,8 @@ test_flush_files(void)
 int
 main(int argc, char **argv)
 {
+    /* Whoever runs the tests may ignore it, and children are to die of it from their first moment. */
+    signal(SIGHUP, SIG_DFL);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/process/open", test_open);
     g_test_add_func("/process/wait", test_wait);
