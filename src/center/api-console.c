@@ -7,7 +7,7 @@
 #define CALL_TIMEOUT_S 10
 #define OUTPUT_MAX     (4 * 1024 * 1024) /* an agent keeps 1 MiB of a port's output */
 
-/* The path at the agent; NULL: there cannot be such a port. */
+/* Below the VM's path at the agent; NULL: there cannot be such a port. */
 static char *
 console_path(GwCall *call, GError **error)
 {
@@ -17,8 +17,7 @@ console_path(GwCall *call, GError **error)
                     GW_VM_MAX_SERIALS - 1);
         return NULL;
     }
-    g_autofree char *name = g_uri_escape_string(gw_call_param(call, "vm"), NULL, FALSE);
-    return g_strdup_printf("/v1/vms/%s/console/%s", name, port);
+    return g_strconcat("/console/", port, NULL);
 }
 
 static GwHostClient *
@@ -26,7 +25,7 @@ client_of_vm(GwCall *call, unsigned timeout_s, GError **error)
 {
     GwInventory *inventory = call->api->parts.inventory;
     g_autofree char *host = gw_inventory_vm_home(inventory, gw_call_param(call, "vm"), error);
-    return host ? gw_inventory_client(inventory, host, timeout_s, error) : NULL;
+    return host ? gw_inventory_vm_client(inventory, host, gw_call_param(call, "vm"), timeout_s, error) : NULL;
 }
 
 /* What is prepared for the stream, or read whole. */
@@ -85,7 +84,7 @@ gw_api_console_prepare(GwCall *call, GError **error)
     call->free_prepared = console_free;
     console->client = client_of_vm(call, follow ? 0 : CALL_TIMEOUT_S, error);
     if (console->client)
-        console->input = gw_host_client_open(console->client, query, error);
+        console->input = gw_host_client_open(console->client, gw_call_param(call, "vm"), query, error);
     if (console->input && !follow)
         read_output(console, error);
     return NULL;
@@ -112,7 +111,7 @@ gw_api_console_write(GwCall *call, GError **error)
     const char *data = g_bytes_get_data(gw_http_request_body(call->request), &length);
     g_autofree char *path = console_path(call, error);
     g_autoptr(GwHostClient) client = path ? client_of_vm(call, CALL_TIMEOUT_S, error) : NULL;
-    if (!client || !gw_host_client_post_bytes(client, path, data, length, error))
+    if (!client || !gw_host_client_post_bytes(client, gw_call_param(call, "vm"), path, data, length, error))
         return NULL;
     return json_object_new();
 }

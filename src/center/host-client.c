@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct GwHostClient {
-    char *host;
+    char *host, *uuid; /* uuid: NULL: any */
     GwHttpClient *http;
     GwCallScope *scope; /* borrowed; NULL: none */
 };
@@ -39,7 +39,15 @@ gw_host_client_free(GwHostClient *self)
         gw_call_scope_remove(self->scope, self);
     gw_http_client_free(self->http);
     g_free(self->host);
+    g_free(self->uuid);
     g_free(self);
+}
+
+void
+gw_host_client_set_uuid(GwHostClient *self, const char *uuid)
+{
+    g_free(self->uuid);
+    self->uuid = g_strdup(uuid);
 }
 
 const char *
@@ -87,12 +95,21 @@ gw_host_client_call(GwHostClient *self, const char *method, const char *path, Js
     return reply;
 }
 
+static char *
+vm_path(const GwHostClient *self, const char *vm, const char *suffix)
+{
+    g_autofree char *name = g_uri_escape_string(vm, NULL, FALSE);
+    g_autofree char *uuid = self->uuid ? g_uri_escape_string(self->uuid, NULL, FALSE) : NULL;
+    if (!uuid)
+        return g_strconcat("/v1/vms/", name, suffix, NULL);
+    return g_strconcat("/v1/vms/", name, suffix, strchr(suffix, '?') ? "&" : "?", "uuid=", uuid, NULL);
+}
+
 JsonObject *
 gw_host_client_vm(GwHostClient *self, const char *method, const char *vm, const char *suffix,
                   JsonObject *body, GError **error)
 {
-    g_autofree char *name = g_uri_escape_string(vm, NULL, FALSE);
-    g_autofree char *path = g_strconcat("/v1/vms/", name, suffix, NULL);
+    g_autofree char *path = vm_path(self, vm, suffix);
     return gw_host_client_call(self, method, path, body, error);
 }
 
@@ -108,9 +125,10 @@ gw_host_client_follow(GwHostClient *self, const char *path, GwHttpOnOpen on_open
 }
 
 GInputStream *
-gw_host_client_open(GwHostClient *self, const char *path, GError **error)
+gw_host_client_open(GwHostClient *self, const char *vm, const char *suffix, GError **error)
 {
     GError *cause = NULL;
+    g_autofree char *path = vm_path(self, vm, suffix);
     GInputStream *stream = gw_http_open(self->http, path, &cause);
     if (!stream)
         take_error(self, cause, error);
@@ -118,10 +136,11 @@ gw_host_client_open(GwHostClient *self, const char *path, GError **error)
 }
 
 bool
-gw_host_client_post_bytes(GwHostClient *self, const char *path, const void *data, size_t length,
-                          GError **error)
+gw_host_client_post_bytes(GwHostClient *self, const char *vm, const char *suffix, const void *data,
+                          size_t length, GError **error)
 {
     GError *cause = NULL;
+    g_autofree char *path = vm_path(self, vm, suffix);
     if (gw_http_post_bytes(self->http, path, data, length, &cause))
         return true;
     take_error(self, cause, error);

@@ -246,6 +246,18 @@ gw_inventory_client(GwInventory *self, const char *host, unsigned timeout_s, GEr
                  : NULL;
 }
 
+GwHostClient *
+gw_inventory_vm_client(GwInventory *self, const char *host, const char *vm, unsigned timeout_s,
+                       GError **error)
+{
+    GwHostClient *client = gw_inventory_client(self, host, timeout_s, error);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    const GwInventoryVm *found = client ? gw_inventory_find_vm_locked(self, vm, NULL) : NULL;
+    if (found)
+        gw_host_client_set_uuid(client, found->record.uuid);
+    return client;
+}
+
 /* The newest that is known: the load comes each second. */
 static uint64_t
 memory_available(JsonObject *load, JsonObject *facts)

@@ -31,6 +31,9 @@ bool gw_inventory_remove_host(GwInventory *self, const char *host,
 bool gw_inventory_set_maintenance(GwInventory *self, const char *host, bool in_maintenance, GError **error);
 /* A client for the host's agent, for the calling thread. */
 GwHostClient *gw_inventory_client(GwInventory *self, const char *host, unsigned timeout_s, GError **error);
+/* The same, to speak of one VM, which the inventory may know: see gw_host_client_set_uuid(). */
+GwHostClient *gw_inventory_vm_client(GwInventory *self, const char *host, const char *vm, unsigned timeout_s,
+                                     GError **error);
 
 /* -- VMs. JSON as GET /v1/vms of the center has it: "name", "uuid", "host" (home), "state" ("unknown" while
  * its host cannot be reached), "vcpus", "memory_mib", "status" (the supervisor's, or null), "task" (open one,

@@ -32,9 +32,10 @@ gw_motion_connect_agents(GwMotionStory *self, bool slow, GError **error)
 {
     GwInventory *inventory = self->task->tasks->inventory;
     unsigned timeout_s = slow ? SLOW_S : QUICK_S;
-    g_autoptr(GwHostClient) source = gw_inventory_client(inventory, self->from, timeout_s, error);
+    g_autoptr(GwHostClient) source =
+        gw_inventory_vm_client(inventory, self->from, self->vm, timeout_s, error);
     g_autoptr(GwHostClient) there =
-        source ? gw_inventory_client(inventory, self->to, timeout_s, error) : NULL;
+        source ? gw_inventory_vm_client(inventory, self->to, self->vm, timeout_s, error) : NULL;
     gw_motion_drop_agents(self);
     if (!there)
         return false;
@@ -94,7 +95,8 @@ bool
 gw_motion_remove_destination(GwMotionStory *self)
 {
     g_autoptr(GError) error = NULL;
-    GwHostClient *client = gw_inventory_client(self->task->tasks->inventory, self->to, REMOVE_S, &error);
+    GwHostClient *client =
+        gw_inventory_vm_client(self->task->tasks->inventory, self->to, self->vm, REMOVE_S, &error);
     g_autoptr(JsonObject) reply = NULL;
     if (client) {
         gw_task_set_client(self->task, REMOVER, client);
@@ -109,33 +111,20 @@ gw_motion_remove_destination(GwMotionStory *self)
     return is_gone;
 }
 
-/* By what both say; of one that says nothing it is not known. */
-static bool
-is_other_vm(GwMotionStory *self)
-{
-    g_autoptr(JsonObject) here = gw_host_client_vm(self->source, "GET", self->vm, "", NULL, NULL);
-    g_autoptr(JsonObject) there = gw_host_client_vm(self->destination, "GET", self->vm, "", NULL, NULL);
-    const char *uuid = here ? gw_json_get_string(here, "uuid") : NULL;
-    const char *other = there ? gw_json_get_string(there, "uuid") : NULL;
-    return uuid && other && strcmp(uuid, other) != 0;
-}
-
-/* What an earlier motion, or this one under an earlier center, has left there. A guest never, and nothing of
- * another VM that only has the same name. */
+/* What an earlier motion, or this one under an earlier center, has left there. A guest never, nor anything of
+ * another VM that only has the same name: that one is "absent", and then in the way. */
 static bool
 make_room(GwMotionStory *self, GError **error)
 {
     GwEnd there = gw_motion_ask(self, self->destination);
     if (there.place == GW_PLACE_ABSENT)
         return true;
-    bool is_other = is_other_vm(self);
-    if (!is_other && there.place != GW_PLACE_RUNNING && there.place != GW_PLACE_PAUSED &&
+    if (there.place != GW_PLACE_RUNNING && there.place != GW_PLACE_PAUSED &&
         gw_motion_remove_destination(self))
         return true;
     g_set_error(error, GW_ERROR, GW_ERROR_EXISTS,
-                is_other ? "%s has another VM that is also named '%s' (%s), so there is no room for this one"
-                         : "%s has a VM '%s' already (%s), which cannot be removed there",
-                self->to, self->vm, gw_place_name(there.place));
+                "%s has a VM '%s' already (%s), which cannot be removed there", self->to, self->vm,
+                gw_place_name(there.place));
     return false;
 }
 

@@ -121,7 +121,8 @@ ask_vm(const Preflight *self, GError **error)
 static void
 look_for_duplicate(const Preflight *self, GwVmFacts *vm)
 {
-    g_autoptr(JsonObject) status = gw_host_client_vm(self->destination, "GET", self->vm, "", NULL, NULL);
+    g_autofree char *path = g_strconcat("/v1/vms/", self->vm, NULL); /* whichever VM has the name */
+    g_autoptr(JsonObject) status = gw_host_client_call(self->destination, "GET", path, NULL, NULL);
     const char *state = status ? gw_json_get_string(status, "state") : NULL;
     const char *uuid = status ? gw_json_get_string(status, "uuid") : NULL;
     if (state && uuid && strcmp(uuid, vm->uuid) != 0) {
@@ -201,8 +202,9 @@ gw_preflight(GwInventory *inventory, const char *vm, const char *destination, co
              bool probe, GArray **ret_findings, GArray **ret_paths, GError **error)
 {
     g_autofree char *home = gw_inventory_vm_home(inventory, vm, error);
-    g_autoptr(GwHostClient) source = home ? gw_inventory_client(inventory, home, ASK_S, error) : NULL;
-    g_autoptr(GwHostClient) there = source ? gw_inventory_client(inventory, destination, ASK_S, error) : NULL;
+    g_autoptr(GwHostClient) source = home ? gw_inventory_vm_client(inventory, home, vm, ASK_S, error) : NULL;
+    g_autoptr(GwHostClient) there =
+        source ? gw_inventory_vm_client(inventory, destination, vm, ASK_S, error) : NULL;
     if (!there)
         return false;
     return gw_preflight_with(inventory, source, there, vm, overrides, probe, ret_findings, ret_paths, error);

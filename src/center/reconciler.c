@@ -26,9 +26,9 @@ struct GwReconciler {
 };
 
 static GwHostClient *
-client_for(GwReconciler *self, const char *host, unsigned timeout_s)
+client_for(GwReconciler *self, const char *host, const char *vm, unsigned timeout_s)
 {
-    GwHostClient *client = gw_inventory_client(self->inventory, host, timeout_s, NULL);
+    GwHostClient *client = gw_inventory_vm_client(self->inventory, host, vm, timeout_s, NULL);
     g_mutex_lock(&self->lock);
     self->asked = client;
     if (client && self->stopping)
@@ -49,7 +49,7 @@ release_client(GwReconciler *self, GwHostClient *client)
 static GwEnd
 ask(GwReconciler *self, const char *host, const char *vm)
 {
-    GwHostClient *client = client_for(self, host, ASK_S);
+    GwHostClient *client = client_for(self, host, vm, ASK_S);
     GwEnd end = client ? gw_end_ask(client, vm, NULL) : (GwEnd){GW_PLACE_UNKNOWN, GW_END_MOTION_NONE};
     release_client(self, client);
     return end;
@@ -60,7 +60,7 @@ remove_rest(GwReconciler *self, const char *host, const char *vm)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(JsonObject) reply = NULL;
-    GwHostClient *client = client_for(self, host, REMOVE_S);
+    GwHostClient *client = client_for(self, host, vm, REMOVE_S);
     if (client)
         reply = gw_host_client_vm(client, "DELETE", vm, "", NULL, &error);
     release_client(self, client);

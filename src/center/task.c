@@ -414,7 +414,7 @@ static bool
 cancel_engine(GwTasks *self, const char *id, const char *vm, const char *source, GError **error)
 {
     g_autoptr(GError) cause = NULL;
-    g_autoptr(GwHostClient) client = gw_inventory_client(self->inventory, source, CANCEL_S, error);
+    g_autoptr(GwHostClient) client = gw_inventory_vm_client(self->inventory, source, vm, CANCEL_S, error);
     if (!client)
         return false;
     g_autoptr(JsonObject) reply = gw_host_client_vm(client, "DELETE", vm, "/motion", NULL, &cause);

@@ -45,7 +45,7 @@ find_home(Order *self, GError **error)
 {
     self->home = gw_inventory_vm_home(self->inventory, self->vm, error);
     if (self->home)
-        self->agent = gw_inventory_client(self->inventory, self->home, ORDER_S, error);
+        self->agent = gw_inventory_vm_client(self->inventory, self->home, self->vm, ORDER_S, error);
     return self->agent != NULL;
 }
 
@@ -313,7 +313,7 @@ gw_order_resolve(GwTasks *tasks, const char *vm, const char *host, const char *o
     if (!home)
         return false;
     order.home = g_strdup(host ? host : home);
-    order.agent = gw_inventory_client(order.inventory, order.home, ORDER_S, error);
+    order.agent = gw_inventory_vm_client(order.inventory, order.home, vm, ORDER_S, error);
     if (!order.agent)
         return false;
     JsonObject *body = json_object_new();

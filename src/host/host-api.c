@@ -28,6 +28,18 @@ note(GwHttpRequest *request)
                                                  : "nobody");
 }
 
+/* Who gives a UUID means that VM, and not another one that was made here by hand under its name. */
+static bool
+is_meant(GwHostApi *self, GwHttpRequest *request, const char *vm, GError **error)
+{
+    const char *uuid = gw_http_request_query(request, "uuid");
+    if (!uuid || !gw_registry_is_other(gw_agent_registry(self->agent), vm, uuid))
+        return true;
+    g_set_error(error, GW_ERROR, GW_ERROR_NOT_FOUND,
+                "the VM '%s' of this host is another one than that of UUID %.36s", vm, uuid);
+    return false;
+}
+
 static bool
 admit(GwHostApi *self, GwHttpRequest *request, GError **error)
 {
@@ -49,6 +61,8 @@ admit(GwHostApi *self, GwHttpRequest *request, GError **error)
         g_set_error_literal(error, GW_ERROR, GW_ERROR_WRONG_STATE, "the agent is about to end");
         return false;
     }
+    if (vm && !is_meant(self, request, vm, error))
+        return false;
     note(request);
     return true;
 }

@@ -341,6 +341,14 @@ gw_registry_show(GwRegistry *self, const char *name, GError **error)
     return vm;
 }
 
+bool
+gw_registry_is_other(GwRegistry *self, const char *name, const char *uuid)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    const GwRegistryEntry *entry = g_hash_table_lookup(self->entries, name);
+    return entry && entry->known && entry->uuid && g_ascii_strcasecmp(entry->uuid, uuid) != 0;
+}
+
 GwHttpClient *
 gw_registry_connect(GwRegistry *self, const char *name, unsigned timeout_s, GError **error)
 {

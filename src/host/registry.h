@@ -47,6 +47,9 @@ JsonArray *gw_registry_list(GwRegistry *self);
 JsonObject *gw_registry_show(GwRegistry *self, const char *name, GError **error);
 JsonObject *gw_registry_refresh(GwRegistry *self, const char *name, GError **error);
 
+/* Whether this host's VM of that name is another one than that of the UUID, as far as is known. */
+bool gw_registry_is_other(GwRegistry *self, const char *name, const char *uuid);
+
 /* A client of the VM's supervisor. GW_ERROR_NOT_FOUND: no such VM; GW_ERROR_WRONG_STATE: unsupervised, and
  * why. */
 GwHttpClient *gw_registry_connect(GwRegistry *self, const char *name, unsigned timeout_s, GError **error);

@@ -6,6 +6,7 @@ import mmap
 import os
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def test_life(agent, guest):
         events.wait(lambda event: event["type"] == "vm.status" and event["status"] is None)
     assert guest.name not in agent.vms()
     assert not (agent.host.runtime_dir / "vms" / guest.name).exists()
+
+
+def test_another_vm_of_the_name_is_not_meant(agent, guest):
+    """Whoever says which VM is meant gets nothing of another one that has its name."""
+    document = config(guest)
+    path = f"/v1/vms/{guest.name}"
+    agent.start_vm(document)
+    for method, suffix, body in [
+        ("GET", "", None), ("GET", "/config", None), ("POST", "/power", {"action": "stop"}), ("GET", "/console/0", None),
+        ("GET", "/motion/check", None), ("DELETE", "", None),
+    ]:  # fmt: skip
+        with pytest.raises(ApiError, match="is another one") as failure:
+            agent.call(method, f"{path}{suffix}?uuid={uuid.uuid4()}", body)
+        assert failure.value.code == "not-found"
+    assert agent.call("GET", f"{path}?uuid={document['uuid'].upper()}")["state"] == "running"
+    assert agent.call("POST", f"{path}/power?uuid={document['uuid']}", {"action": "stop"}) == {"state": "off"}
 
 
 def test_a_console_is_followed(agent, guest):

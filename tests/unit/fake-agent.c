@@ -83,11 +83,17 @@ motion_json(const FakeVm *vm)
     return object;
 }
 
+static char *
+uuid_of(const FakeVm *vm)
+{
+    g_autoptr(JsonObject) config = parse(vm->config);
+    return g_strdup(vm->uuid ? vm->uuid : gw_json_get_string(config, "uuid"));
+}
+
 static JsonObject *
 status(const FakeVm *vm)
 {
-    g_autoptr(JsonObject) config = parse(vm->config);
-    const char *uuid = vm->uuid ? vm->uuid : gw_json_get_string(config, "uuid");
+    g_autofree char *uuid = uuid_of(vm);
     g_autofree char *text = g_strdup_printf(
         "{\"name\": \"%s\", \"uuid\": \"%s\", \"state\": \"%s\", \"vcpus\": 1,"
         " \"supervised\": true, \"supervisor\": {\"pid\": %d}, \"qemu\": {\"version\": \"7.2.22\", \"accel\":"
@@ -231,6 +237,15 @@ cut(FakeAgent *self)
 typedef JsonObject *(*Call)(FakeAgent *self, FakeVm *vm, GwHttpRequest *request, GError **error);
 
 /* `call` with the lock held, and with what may go wrong around it. */
+/* With the lock held. `uuid` NULL: whichever has the name. */
+static FakeVm *
+find_meant(FakeAgent *self, const char *name, const char *uuid)
+{
+    FakeVm *vm = g_hash_table_lookup(self->vms, name);
+    g_autofree char *own = vm ? uuid_of(vm) : NULL;
+    return uuid && g_strcmp0(uuid, own) != 0 ? NULL : vm;
+}
+
 static JsonObject *
 answer(FakeAgent *self, GwHttpRequest *request, Call call, GError **error)
 {
@@ -244,7 +259,7 @@ answer(FakeAgent *self, GwHttpRequest *request, Call call, GError **error)
     const char *name = gw_http_request_param(request, "vm");
     if (!is_faulty || fault.fault == FAKE_CUT_BEHIND) {
         g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->cluster->lock);
-        FakeVm *vm = name ? g_hash_table_lookup(self->vms, name) : NULL;
+        FakeVm *vm = name ? find_meant(self, name, gw_http_request_query(request, "uuid")) : NULL;
         if (name && !vm)
             set_error(error, GW_ERROR_NOT_FOUND, "no such VM here");
         else

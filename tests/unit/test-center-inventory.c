@@ -149,6 +149,29 @@ test_namesake(void)
     g_assert_cmpuint(center_rig_n_events(rig, "vm.duplicate", NULL), ==, 0);
 }
 
+/* The same at its home, which has started without it: no order is for that one. */
+static void
+test_namesake_at_home(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(CenterRig) rig = center_rig_new(2);
+    center_rig_add_vm(rig, "web1", "host1");
+    fake_set_vm_uuid(rig->agents, "host1", "web1", "00000000-0000-4000-8000-000000000001");
+    static const char *const actions[] = {"stop", "reset", "pause"};
+    for (size_t i = 0; i < G_N_ELEMENTS(actions); i++) {
+        g_assert_false(gw_order_power(rig->tasks, "web1", actions[i], &error));
+        g_assert_nonnull(error);
+        g_clear_error(&error);
+    }
+    g_assert_false(gw_order_power(rig->tasks, "web1", "start", &error));
+    g_assert_error(error, GW_ERROR, GW_ERROR_EXISTS);
+    fake_set_vm(rig->agents, "host1", "web1", "off");
+    g_clear_error(&error);
+    g_assert_true(gw_order_remove(rig->tasks, "web1", &error));
+    g_autofree char *state = fake_state(rig->agents, "host1", "web1");
+    g_assert_cmpstr(state, ==, "off");
+}
+
 static void
 test_unknown(void)
 {
@@ -251,6 +274,7 @@ main(int argc, char **argv)
     g_test_add_func("/center-inventory/moved-nobody-knows-where", test_moved_nobody_knows_where);
     g_test_add_func("/center-inventory/rests", test_rests);
     g_test_add_func("/center-inventory/namesake", test_namesake);
+    g_test_add_func("/center-inventory/namesake-at-home", test_namesake_at_home);
     g_test_add_func("/center-inventory/unknown", test_unknown);
     g_test_add_func("/center-inventory/orders", test_orders);
     g_test_add_func("/center-inventory/create-fails", test_create_fails);
