@@ -16,9 +16,9 @@
 #define DEBRIS_S      10
 #define MAX_ADOPTIONS 8  /* at once: after a crash of all of them the host has other things to do, too */
 #define LIVED_S       30 /* a supervisor that dies sooner was no success */
-#define SILENCES_TO_LISTED                                                                                   \
-    6 /* a supervisor that starts is not listed until it answers, one that hangs is                          \
-       */
+
+/* A supervisor that starts is not listed until it answers, one that hangs is. */
+#define SILENCES_TO_LISTED 6
 
 /* Pauses before another adoption, and before a supervisor that lives is called again: one that has just been
  * killed may still hold its lock for some milliseconds. */

@@ -7,11 +7,12 @@
  *
  * In the table "lock" is the VM's flock, which a living supervisor holds:
  *
- *   directory, socket answers                    supervised
- *   directory, lock held, no answer              it is starting, or hangs: asked again; nothing is adopted
- *   directory, config.json, lock free            "unsupervised": adopted at once, then 1, 2, 5, 10, 30 s
- * after each failure directory, no config.json, lock free         debris of a start that was cut short:
- * removed after 10 s no directory                                 the VM is gone
+ *   directory, socket answers                  supervised
+ *   directory, lock held, no answer            it is starting, or hangs: asked again; nothing is adopted
+ *   directory, config.json, lock free          "unsupervised": adopted at once, then 1, 2, 5, 10 and each
+ *                                              30 s after a failure
+ *   directory, no config.json, lock free       debris of a start that was cut short: removed after 10 s
+ *   no directory                               the VM is gone
  *
  * What is stored is never older than the newest event that was told: after an event the status is asked for
  * anew, and a status whose own "events.last_id" is smaller than the stored one's is dropped. */

@@ -5,8 +5,8 @@
  * thread but the VMM's own callbacks, and one at a time. `…_us` are CLOCK_MONOTONIC.
  *
  *   source        prepare_save ─ flush ─ begin_save ─ stop ─ save ─ await_saved ─ (the VMM is then killed)
- *                      └───────────┴────────┴──────────┴──────┴──────────┴────── take_back: the guest is as
- * it was before destination   prepare_load ─ await_loaded ─ resume
+ *                      └───────────┴────────┴──────────┴──────┴──────────┴────── take_back: as it was
+ *   destination   prepare_load ─ await_loaded ─ resume
  *
  * What can take time without the guest standing still is in the two prepare functions. */
 #pragma once

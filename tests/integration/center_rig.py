@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from labkit.vm import BUILD
+from labkit.vm import BUILD, wait_until
 from openapi import OpenApi
 
 CENTER = BUILD / "src/center/godwit-center"
@@ -84,15 +84,12 @@ class Center:
             self.password = next(word for word in words if len(word) == 20 and word.isalnum())
 
     def wait_ready(self):
-        deadline = time.monotonic() + 20
-        while not self._answers():
-            assert self.process.poll() is None, f"the center ended at its start: {self.log.read_text()[-2000:]}"
-            assert time.monotonic() < deadline, "the center does not answer"
-            time.sleep(0.01)
+        wait_until(self._answers, 20, "the center to answer")
         about = self.call("GET", "/v1/about", local=True).body
         self.context = ssl.create_default_context(cadata=about["ca"])
 
     def _answers(self):
+        assert self.process.poll() is None, f"the center ended at its start: {self.log.read_text()[-2000:]}"
         try:
             self.call("GET", "/v1/about", local=True)
             return True

@@ -34,6 +34,7 @@ from labkit.condition import Condition, shaper  # noqa: E402
 from labkit.errors import LabError, UsageError  # noqa: E402
 from labkit.lab import Host, Lab  # noqa: E402
 from labkit.topology import Topology  # noqa: E402
+from labkit.vm import wait_until  # noqa: E402
 
 pytestmark = pytest.mark.alone
 
@@ -235,12 +236,7 @@ needs_lab = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 
 def until(what: str, condition, timeout_s: float = DEADLINE_S):
-    """The first true value of condition(); looks every 10 ms, and fails at the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.01)
-    return value
+    return wait_until(condition, timeout_s, what)
 
 
 def start_helper(host: Host, *args: object) -> subprocess.Popen:

@@ -239,43 +239,41 @@ test_resolved_by_hand(void)
     center_rig_assert_at(rig, "web1", "host1", "running");
 }
 
-/* A VM of that name runs at the destination, and nobody knows why: it is not touched. */
-static void
-test_occupied(void)
+/* A VM of that name comes up at the destination behind the check: the motion fails and does not touch it.
+ * `uuid` NULL: it says that it is ours. */
+static CenterRig *
+meet_another(const char *state, const char *uuid)
 {
-    g_autoptr(CenterRig) rig = center_rig_new(2);
+    CenterRig *rig = center_rig_new(2);
     center_rig_add_vm(rig, "web1", "host1");
     center_rig_hold_at(rig, "prepare");
     g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
     center_rig_await_hold(rig);
-    fake_add_vm(rig->agents, "host2", "web1", "running");
-    center_rig_hold_at(rig, NULL);
-    g_autoptr(JsonObject) task = center_rig_await_end(rig, id);
-    center_rig_assert_state(task, "failed");
-    g_autofree char *there = fake_state(rig->agents, "host2", "web1");
-    g_assert_cmpstr(there, ==, "running");
-    center_rig_assert_at(rig, "web1", "host1", "running");
-    center_rig_await_vm(rig, "web1", "trouble", "duplicate");
-}
-
-/* Another VM of that name comes up there behind the check: it is not ours to remove, be it off. */
-static void
-test_namesake(void)
-{
-    g_autoptr(CenterRig) rig = center_rig_new(2);
-    center_rig_add_vm(rig, "web1", "host1");
-    center_rig_hold_at(rig, "prepare");
-    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
-    center_rig_await_hold(rig);
-    fake_add_vm(rig->agents, "host2", "web1", "off");
-    fake_set_vm_uuid(rig->agents, "host2", "web1", "00000000-0000-4000-8000-000000000001");
+    fake_add_vm(rig->agents, "host2", "web1", state);
+    if (uuid)
+        fake_set_vm_uuid(rig->agents, "host2", "web1", uuid);
     center_rig_hold_at(rig, NULL);
     g_autoptr(JsonObject) task = center_rig_await_end(rig, id);
     center_rig_assert_state(task, "failed");
     g_assert_cmpstr(gw_json_get_string(gw_json_get_object(task, "error"), "code"), ==, "exists");
     g_autofree char *there = fake_state(rig->agents, "host2", "web1");
-    g_assert_cmpstr(there, ==, "off");
+    g_assert_cmpstr(there, ==, state);
     center_rig_assert_at(rig, "web1", "host1", "running");
+    return rig;
+}
+
+static void
+test_occupied(void)
+{
+    g_autoptr(CenterRig) rig = meet_another("running", NULL);
+    center_rig_await_vm(rig, "web1", "trouble", "duplicate");
+}
+
+/* It is not ours to remove, be it off. */
+static void
+test_namesake(void)
+{
+    g_autoptr(CenterRig) rig = meet_another("off", "00000000-0000-4000-8000-000000000001");
 }
 
 static void
