@@ -7,7 +7,7 @@
 #include <json-glib/json-glib.h>
 #include <stdbool.h>
 
-#define GW_EVENT_MAX_LINE_BYTES (1024 * 1024)
+#define GW_EVENT_MAX_LINE_BYTES (4 * 1024 * 1024) /* what a server may send at once */
 #define GW_EVENT_MAX_DATA_BYTES (4 * 1024 * 1024) /* of an event, over all its lines */
 
 /* `data` is borrowed; `id` is the last that was said, NULL: none was. False: no more. */

@@ -32,6 +32,7 @@ struct GwHttpServer {
     GwHttpWorks *works;    /* NULL until there is a route for one */
     GPtrArray *routes;     /* owned Route */
     GPtrArray *unix_paths; /* owned strings, unlinked at free */
+    bool closed;
 };
 
 static void
@@ -99,6 +100,10 @@ on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHash
     g_auto(GStrv) parts = g_strsplit(path, "/", 32);
     g_autoptr(GString) allowed = g_string_new(NULL);
     g_autoptr(GwHttpRequest) request = gw_http_request_new(message, path, query);
+    if (self->closed) {
+        gw_http_reply(request, 409, gw_http_error_body("wrong-state", "this program is about to end"));
+        return;
+    }
 
     for (guint i = 0; i < self->routes->len; i++) {
         const Route *route = self->routes->pdata[i];
@@ -157,11 +162,18 @@ gw_http_server_new(const char *product)
 }
 
 void
+gw_http_server_close(GwHttpServer *self)
+{
+    self->closed = true;
+    gw_http_lobby_stop(self->lobby);
+}
+
+void
 gw_http_server_free(GwHttpServer *self)
 {
     if (!self)
         return;
-    gw_http_lobby_stop(self->lobby);
+    gw_http_server_close(self);
     gw_http_works_free(self->works);
     soup_server_disconnect(self->soup);
     for (guint i = 0; i < self->unix_paths->len; i++)

@@ -15,8 +15,10 @@
 #include <sys/types.h>
 
 #define GW_HTTP_BODY_LIMIT (1024 * 1024) /* bytes of a request's body; more is answered 413 unread */
-#define GW_HTTP_STREAM_BACKLOG                                                                               \
-    (1024 * 1024) /* bytes a slow reader of a stream may lag before it is cut off */
+
+/* Bytes that a slow reader of a stream may lag before it is cut off. An agent tells a center that begins to
+ * listen of all its VMs at once, some 2.3 KB each. */
+#define GW_HTTP_STREAM_BACKLOG (4 * 1024 * 1024)
 
 typedef struct GwHttpServer GwHttpServer;
 typedef struct GwHttpRequest GwHttpRequest;
@@ -27,6 +29,9 @@ typedef void (*GwHttpStreamClosed)(GwHttpRequest *request, void *user_data);
 
 /* `product` is what the Server header says, such as "godwit-vm/0.1.0". */
 GwHttpServer *gw_http_server_new(const char *product);
+/* From now on nobody is let in, and no route is taken by who is in already (wrong-state). Answers that are
+ * due may still be given while the loop runs. What routes refer to may go away behind it. */
+void gw_http_server_close(GwHttpServer *self);
 void gw_http_server_free(GwHttpServer *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHttpServer, gw_http_server_free)
 

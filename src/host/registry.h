@@ -14,8 +14,9 @@
  *   directory, no config.json, lock free       debris of a start that was cut short: removed after 10 s
  *   no directory                               the VM is gone
  *
- * What is stored is never older than the newest event that was told: after an event the status is asked for
- * anew, and a status whose own "events.last_id" is smaller than the stored one's is dropped. */
+ * What is stored is never older than the newest vm.status that was told: an event is told at once, behind it
+ * the status is asked for anew and told; a status whose own "events.last_id" is smaller than the stored one's
+ * is dropped. */
 #pragma once
 
 #include "http-client.h"

@@ -185,8 +185,12 @@ gw_supervise(GwVmDir *dir, GwVmSetup *setup, GwVmConfig *config, const GwSupervi
         self.exit_status = 1;
     }
 
-    gw_vm_api_free(self.api);
+    /* The VM gives its last answers while it ends: to nobody who asks only now, and by an API that is there.
+     */
+    gw_http_server_close(self.server);
+    gw_vm_api_close(self.api);
     gw_vm_free(self.vm);
+    gw_vm_api_free(self.api);
     gw_event_log_free(self.events);
     gw_http_server_free(self.server);
     g_main_loop_unref(self.loop);

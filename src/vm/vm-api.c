@@ -386,16 +386,22 @@ gw_vm_api_set_vm(GwVmApi *self, GwVm *vm)
 }
 
 void
-gw_vm_api_free(GwVmApi *self)
+gw_vm_api_close(GwVmApi *self)
 {
-    if (!self)
-        return;
-    g_source_remove(self->heartbeat);
+    g_clear_handle_id(&self->heartbeat, g_source_remove);
     while (self->streams->len > 0) {
         Stream *stream = self->streams->pdata[self->streams->len - 1];
         gw_http_stream_end(stream->request);
         g_ptr_array_remove_index(self->streams, self->streams->len - 1);
     }
+}
+
+void
+gw_vm_api_free(GwVmApi *self)
+{
+    if (!self)
+        return;
+    gw_vm_api_close(self);
     g_ptr_array_unref(self->streams);
     g_free(self);
 }

@@ -20,5 +20,7 @@ void gw_vm_api_set_vm(GwVmApi *self, GwVm *vm);
 /* The listener for the event log: hands an event to every open stream. `user_data` is a GwVmApi. */
 void gw_vm_api_on_event(guint64 id, const char *type, const char *text, void *user_data);
 
+/* Ends every stream. Until it is freed, operations that were asked for may still be answered. */
+void gw_vm_api_close(GwVmApi *self);
 void gw_vm_api_free(GwVmApi *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwVmApi, gw_vm_api_free)

@@ -167,6 +167,7 @@ def test_one_started_by_hand_is_noticed(agent, guest, tmp_path):
     with Events(agent) as events:
         vm = Vm.start(agent.host, config(guest), tmp_path)
         events.wait(lambda event: event["type"] == "vm.running" and event["vm"] == guest.name)
+        agent.wait_vm(guest.name, "running", lambda vm: vm["state"] == "running", 10)  # its status is told behind that
     assert agent.vms()[guest.name]["state"] == "running"
     vm.remove()
     wait_until(lambda: guest.name not in agent.vms(), 10, "the VM to be gone")

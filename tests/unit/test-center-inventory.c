@@ -195,6 +195,24 @@ test_unknown(void)
     assert_error(&error, GW_ERROR_EXISTS, "already");
 }
 
+/* What a host with very many VMs says at once: well above 1 MiB. */
+static void
+test_many(void)
+{
+    const unsigned n = 6000;
+    g_autoptr(CenterRig) rig = center_rig_new(1);
+    fake_set_away(rig->agents, "host1", true);
+    center_rig_await_host(rig, "host1", "unreachable");
+    for (unsigned i = 0; i < n; i++) {
+        g_autofree char *name = g_strdup_printf("stranger-with-a-long-name-%u", i);
+        fake_add_vm(rig->agents, "host1", name, "running");
+    }
+    fake_set_away(rig->agents, "host1", false);
+    center_rig_await_host(rig, "host1", "up");
+    g_autoptr(GArray) sightings = gw_inventory_sightings(rig->inventory);
+    g_assert_cmpuint(sightings->len, ==, n);
+}
+
 static void
 test_orders(void)
 {
@@ -276,6 +294,7 @@ main(int argc, char **argv)
     g_test_add_func("/center-inventory/namesake", test_namesake);
     g_test_add_func("/center-inventory/namesake-at-home", test_namesake_at_home);
     g_test_add_func("/center-inventory/unknown", test_unknown);
+    g_test_add_func("/center-inventory/many", test_many);
     g_test_add_func("/center-inventory/orders", test_orders);
     g_test_add_func("/center-inventory/create-fails", test_create_fails);
     g_test_add_func("/center-inventory/wrong-certificate", test_wrong_certificate);

@@ -2,6 +2,7 @@
 /* Events as a client follows them, from a server that sends what the test says byte by byte; and calls that
  * are given up from another thread. */
 #include "error.h"
+#include "event-parser.h"
 #include "http-client.h"
 #include "json.h"
 
@@ -169,12 +170,12 @@ static void
 test_too_long(void)
 {
     g_autofree char *most = g_strnfill(1024 * 1024 - 8, 'x');
-    g_autofree char *more = g_strnfill(1024 * 1024, 'x');
+    g_autofree char *more = g_strnfill(GW_EVENT_MAX_LINE_BYTES, 'x');
     const char *right[] = {HEAD "data: {\"", more + 20, "\":1}\n\n", NULL};
     Script script = {0};
     script_start(&script, right);
     follow(&script, 10, "peer-lost", "ended");
-    g_assert_cmpuint(script.seen->len, >, 1024 * 1024 - 20);
+    g_assert_cmpuint(script.seen->len, >, GW_EVENT_MAX_LINE_BYTES - 20);
     script_end(&script);
 
     const char *line[] = {HEAD "data: ", more, more, NULL};

@@ -62,6 +62,14 @@ handle_later(GwHttpRequest *request, void *data)
 }
 
 static void
+handle_close(GwHttpRequest *request, void *data)
+{
+    const Fixture *f = data;
+    gw_http_server_close(f->server);
+    handle_later(request, data);
+}
+
+static void
 handle_dropped(GwHttpRequest *request, void *data)
 {
 }
@@ -120,6 +128,7 @@ run(void (*client)(void *))
     gw_http_server_add_route(f.server, "GET", "/v1/busy", handle_busy, &f);
     gw_http_server_add_route(f.server, "DELETE", "/v1/busy", handle_busy, &f);
     gw_http_server_add_route(f.server, "GET", "/v1/later", handle_later, &f);
+    gw_http_server_add_route(f.server, "GET", "/v1/close", handle_close, &f);
     gw_http_server_add_route(f.server, "GET", "/v1/dropped", handle_dropped, &f);
     gw_http_server_add_route(f.server, "GET", "/v1/stream", handle_stream, &f);
     gw_http_server_listen_unix(f.server, f.path, 0600, &error);
@@ -285,6 +294,35 @@ client_slow_reader(void *data)
     client_calls(f);
 }
 
+/* An answer that is due is given; nobody else reaches a route, be he in already. */
+static void
+client_closes(void *data)
+{
+    Fixture *f = data;
+    static const char question[] = "GET /v1/later HTTP/1.1\r\nHost: x\r\n\r\n";
+    char answer[1024] = "";
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) client = gw_http_client_new_unix(f->path, 5, &error);
+    int early = gw_unix_socket_connect(f->path, &error);
+    g_assert_no_error(error);
+    client_calls(f); /* so it has been let in */
+    g_autoptr(JsonObject) due = gw_http_call(client, "GET", "/v1/close", NULL, &error);
+    g_assert_no_error(error);
+    g_assert_nonnull(due);
+
+    g_assert_cmpint((int)write(early, question, strlen(question)), ==, strlen(question));
+    size_t n = 0;
+    ssize_t got;
+    while ((got = read(early, answer + n, sizeof answer - 1 - n)) > 0)
+        n += (size_t)got;
+    g_assert_nonnull(strstr(answer, " 409 "));
+    g_assert_nonnull(strstr(answer, "about to end"));
+    close(early);
+    g_autoptr(JsonObject) late = gw_http_call(client, "GET", "/v1/later", NULL, &error);
+    g_assert_null(late);
+    g_assert_error(error, GW_ERROR, GW_ERROR_PEER_LOST);
+}
+
 static void
 test_socket_in_use(void)
 {
@@ -330,6 +368,12 @@ test_slow_reader(void)
     run(client_slow_reader);
 }
 
+static void
+test_close(void)
+{
+    run(client_closes);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -338,6 +382,7 @@ main(int argc, char **argv)
     g_test_add_func("/http/errors", test_errors);
     g_test_add_func("/http/limits", test_limits);
     g_test_add_func("/http/slow-reader", test_slow_reader);
+    g_test_add_func("/http/close", test_close);
     g_test_add_func("/http/socket-in-use", test_socket_in_use);
     return g_test_run();
 }
