@@ -311,15 +311,30 @@ gw_vm_motion_abort(GwVm *self, const char *why)
     return true;
 }
 
+/* The engine says that it is over a moment before its thread comes here with the reason: who asks in between
+ * waits for that. The lock is held, and let go meanwhile. NULL: there is no motion. */
+static const GwVmMotion *
+await_reason_locked(GwVm *self, GwProgressData *ret_progress)
+{
+    for (;;) {
+        const GwVmMotion *motion = self->motion;
+        if (!motion)
+            return NULL;
+        gw_progress_get(motion->progress, ret_progress);
+        if (motion->decided || !gw_motion_state_is_final(ret_progress->state))
+            return motion;
+        g_cond_wait(&self->motion_decided, &self->lock);
+    }
+}
+
 JsonObject *
 gw_vm_motion(GwVm *self)
 {
     JsonObject *object = NULL;
+    GwProgressData progress;
     g_mutex_lock(&self->lock);
-    GwVmMotion *motion = self->motion;
+    const GwVmMotion *motion = await_reason_locked(self, &progress);
     if (motion) {
-        GwProgressData progress;
-        gw_progress_get(motion->progress, &progress);
         object = gw_motion_progress_to_json(&progress, motion->outgoing, motion->ticket->session,
                                             motion->decided ? motion->error : NULL);
     }
