@@ -10,6 +10,9 @@
 
 #define MAX_GREETERS 4
 
+/* A supervisor that has just been started by hand answers well before. */
+#define LOOK_MS 2000
+
 typedef struct {
     GwHostApi *api;
     GwHttpHandler handler;
@@ -83,6 +86,9 @@ pass_work(GwHttpRequest *request, void *user_data, GError **error)
 {
     Gate *gate = user_data;
     g_autoptr(GError) cause = NULL;
+    const char *vm = gw_http_request_param(request, "vm");
+    if (vm && gw_vm_name_is_valid(vm))
+        gw_registry_look_for(gw_agent_registry(gate->api->agent), vm, LOOK_MS);
     JsonObject *answer = admit(gate->api, request, &cause) ? gate->work(request, gate->api, &cause) : NULL;
     if (!answer)
         g_propagate_error(error, g_steal_pointer(&cause));

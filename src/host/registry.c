@@ -445,6 +445,13 @@ await(GwRegistry *self, const char *name, Condition condition, unsigned timeout_
     return met;
 }
 
+static bool
+is_known_or_gone(GwRegistry *self, const char *name)
+{
+    GwRegistryEntry *entry = g_hash_table_lookup(self->entries, name);
+    return !entry || entry->known;
+}
+
 bool
 gw_registry_await_supervised(GwRegistry *self, const char *name, unsigned timeout_ms)
 {
@@ -455,6 +462,19 @@ bool
 gw_registry_await_gone(GwRegistry *self, const char *name, unsigned timeout_ms)
 {
     return await(self, name, is_gone, timeout_ms);
+}
+
+void
+gw_registry_look_for(GwRegistry *self, const char *name, unsigned timeout_ms)
+{
+    g_mutex_lock(&self->lock);
+    const GwRegistryEntry *entry = g_hash_table_lookup(self->entries, name);
+    bool known = entry && entry->known;
+    if (!known)
+        notice_locked(self, name, false);
+    g_mutex_unlock(&self->lock);
+    if (!known)
+        await(self, name, is_known_or_gone, timeout_ms);
 }
 
 static void

@@ -63,6 +63,11 @@ void gw_registry_release(GwRegistry *self, const char *name);
 /* Looks after a VM at once: a directory that inotify has not told of yet, a supervisor to be replaced. */
 void gw_registry_notice(GwRegistry *self, const char *name);
 
+/* Who asks for a VM by its name is told of one that nobody has told us of yet, and that has a directory:
+ * waits until it is known, or there is none after all. `name` has to be valid. Blocks only if there is a
+ * directory. */
+void gw_registry_look_for(GwRegistry *self, const char *name, unsigned timeout_ms);
+
 /* Waits until the VM has a supervisor, or there is none of that name; false: the time is over. */
 bool gw_registry_await_supervised(GwRegistry *self, const char *name, unsigned timeout_ms);
 bool gw_registry_await_gone(GwRegistry *self, const char *name, unsigned timeout_ms);
