@@ -57,6 +57,15 @@ is_at_rest(GwPlace place)
     return place == GW_PLACE_OFF || place == GW_PLACE_CRASHED;
 }
 
+/* Loaded and paused, but not handed over, or refused and about to be ended: whoever takes that for a guest
+ * that has arrived lets go of the only one. */
+static bool
+is_only_loaded(GwEnd destination)
+{
+    return destination.place == GW_PLACE_PAUSED &&
+           (destination.motion == GW_END_MOTION_UNDER_WAY || destination.motion == GW_END_MOTION_FAILED);
+}
+
 /* It runs there, or did and has ended since. */
 static bool
 has_arrived(GwEnd destination)
@@ -84,6 +93,10 @@ settle(GwEnd source, GwEnd destination, bool is_withdrawn, const char **waits_fo
         return GW_SETTLED_LEFT;
     if (source.motion == GW_END_MOTION_UNDER_WAY)
         return GW_SETTLED_NOT_YET;
+    if (is_only_loaded(destination)) {
+        *waits_for = "destination";
+        return GW_SETTLED_NOT_YET;
+    }
     if (source.motion == GW_END_MOTION_UNRESOLVED)
         return has_arrived(destination) ? GW_SETTLED_LEFT : GW_SETTLED_NOT_YET;
 

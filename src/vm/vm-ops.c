@@ -216,9 +216,20 @@ note_lost(GwVm *self, const GwJournalSummary *before, const char *why)
     gw_vm_set_state(self, expected ? GW_VM_OFF : GW_VM_CRASHED, 0);
 }
 
+/* A guest that has come with a motion is paused for QEMU, and nobody's before that motion's end has been
+ * picked up: who took it for one that has arrived would let go of the source's, and this one may be ended. */
+static GwVmState
+adopted_state(const char *run_state, const GwJournalSummary *before, const GwJournalMotion *motion)
+{
+    if (strcmp(run_state, "running") == 0)
+        return GW_VM_RUNNING;
+    bool waits = motion->kind == GW_JOURNAL_MOTION_IN || strcmp(run_state, "inmigrate") == 0;
+    return before->incoming && waits ? GW_VM_INCOMING : GW_VM_PAUSED;
+}
+
 /* What the guest does, and what the dead supervisor had still to do. */
 static bool
-settle_adopted(GwVm *self, const GwJournalSummary *before, GError **error)
+settle_adopted(GwVm *self, const GwJournalSummary *before, const GwJournalMotion *motion, GError **error)
 {
     g_autofree char *run_state = gw_qemu_run_state(self->qemu, error);
     if (!run_state)
@@ -235,18 +246,13 @@ settle_adopted(GwVm *self, const GwJournalSummary *before, GError **error)
         gw_vm_set_state(self, GW_VM_STARTING, 0);
         return finish_start(self, true, GW_VM_PAUSED, error);
     }
-    bool running = strcmp(run_state, "running") == 0;
-    gw_vm_set_state(self,
-                    running                                                   ? GW_VM_RUNNING
-                    : before->incoming && strcmp(run_state, "inmigrate") == 0 ? GW_VM_INCOMING
-                                                                              : GW_VM_PAUSED,
-                    0);
+    gw_vm_set_state(self, adopted_state(run_state, before, motion), 0);
     return true;
 }
 
 /* Takes the QEMU over that the journal speaks of, or notes that it is gone. */
 static bool
-adopt_qemu(GwVm *self, const GwJournalSummary *before, GError **error)
+adopt_qemu(GwVm *self, const GwJournalSummary *before, const GwJournalMotion *motion, GError **error)
 {
     /* The pid may be another's by now: only QEMU holds this VM's memory. */
     g_auto(GwProcess) process = GW_PROCESS_NONE;
@@ -278,7 +284,7 @@ adopt_qemu(GwVm *self, const GwJournalSummary *before, GError **error)
         abandon_start(self);
         return true;
     }
-    return settle_adopted(self, before, error);
+    return settle_adopted(self, before, motion, error);
 }
 
 static bool
@@ -298,7 +304,7 @@ op_adopt(GwVm *self, GError **error)
     gw_event_log_publish(self->events, "vm.adopted", NULL, 0);
     if (!before.qemu_pid)
         remove_cgroup(self); /* made for a QEMU that never came */
-    else if (!adopt_qemu(self, &before, error))
+    else if (!adopt_qemu(self, &before, &motion, error))
         return false;
     return motion.kind == GW_JOURNAL_NO_MOTION || gw_vm_motion_adopt(self, &motion, error);
 }

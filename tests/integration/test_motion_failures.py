@@ -184,6 +184,24 @@ def test_exactly_one_runs(rig, traveller, link, step, fault, owner, more):
         traveller.check()
 
 
+def test_a_guest_that_has_only_been_loaded_is_nobodys(rig, traveller):
+    """While its second supervisor finds out that it was never handed over, nobody may take it for one that has arrived: a
+    center would let the source's go, which is the only one."""
+    source, destination, hold = begin(rig, traveller, "before-go", loaded=True)
+    with hold:
+        destination.kill_supervisor()
+        destination.adopt()
+        motion.await_state(destination, "off")
+        was = [event.get("was") for event in destination.events_so_far() if event["type"] == "vm.off"]
+        types = {event["type"] for event in destination.events_so_far()}
+        assert was == ["incoming"] and not types & {"vm.paused", "vm.running"}, types
+    await_failed(source)
+    check_owner(rig, traveller.guest.name, "S", source, destination)
+    destination.remove()
+    rig.await_gone(destination.host, traveller.guest.name)
+    traveller.check()
+
+
 def await_failed(vm):
     result = motion.await_end(vm, 30)
     assert result["state"] == "failed", result
