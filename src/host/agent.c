@@ -33,8 +33,8 @@ struct GwAgent {
     GMutex gathering;
     /* guarded by lock, which is taken under `gathering` */
     GMutex lock;
-    GCond ended;
-    bool ending;
+    GCond woken;
+    bool ending, is_reconfigured;
     GwAgentConfig *config;
     JsonObject *facts; /* as gathered last; NULL: not yet */
 };
@@ -134,16 +134,25 @@ tell_load(GwAgent *self, GwLoad *load)
     gw_event_relay_tell(self->relay, event);
 }
 
-/* False: the agent ends. */
-static bool
+typedef enum { PULSE, RECONFIGURED, ENDING } Wake;
+
+static Wake
 await_pulse(GwAgent *self, gint64 when)
 {
     g_mutex_lock(&self->lock);
-    while (!self->ending && g_cond_wait_until(&self->ended, &self->lock, when))
+    while (!self->ending && !self->is_reconfigured && g_cond_wait_until(&self->woken, &self->lock, when))
         ;
-    bool go = !self->ending;
+    Wake wake = self->ending ? ENDING : self->is_reconfigured ? RECONFIGURED : PULSE;
+    self->is_reconfigured = false;
     g_mutex_unlock(&self->lock);
-    return go;
+    return wake;
+}
+
+static void
+gather(GwAgent *self)
+{
+    g_autoptr(JsonObject) facts = gw_agent_facts(self);
+    gw_registry_refresh_all(self->registry);
 }
 
 static void *
@@ -152,11 +161,14 @@ pulse(void *data)
     GwAgent *self = data;
     g_autoptr(GwLoad) load = gw_load_new();
     gint64 next = g_get_monotonic_time();
-    for (unsigned n = 0; await_pulse(self, next); n++) {
-        if (n % FACTS_EVERY == 0) {
-            g_autoptr(JsonObject) facts = gw_agent_facts(self);
-            gw_registry_refresh_all(self->registry);
+    unsigned n = 0;
+    for (Wake wake; (wake = await_pulse(self, next)) != ENDING;) {
+        if (wake == RECONFIGURED) { /* who looks now sees the host as it is to be from now on */
+            gather(self);
+            continue;
         }
+        if (n++ % FACTS_EVERY == 0)
+            gather(self);
         tell_load(self, load);
         /* A pulse that was held up is not made up for. */
         next = MAX(next, g_get_monotonic_time() - PULSE_US) + PULSE_US;
@@ -230,7 +242,7 @@ gw_agent_new(GwHostConfig *config, GError **error)
     self->config = config_new(config);
     g_mutex_init(&self->gathering);
     g_mutex_init(&self->lock);
-    g_cond_init(&self->ended);
+    g_cond_init(&self->woken);
     self->relay = gw_event_relay_new();
     self->datastores = gw_datastore_watch_new();
     self->gatherer = gw_fact_gatherer_new(self->datastores);
@@ -285,6 +297,10 @@ gw_agent_reconfigure(GwAgent *self, GwHostConfig *config, GError **error)
     g_autoptr(GwAgentConfig) current = gw_agent_config(self);
     apply(current->host);
     gw_registry_set_program(self->registry, current->host->vm_program, current->host->log_level);
+    g_mutex_lock(&self->lock);
+    self->is_reconfigured = true;
+    g_cond_broadcast(&self->woken);
+    g_mutex_unlock(&self->lock);
     return true;
 }
 
@@ -295,7 +311,7 @@ gw_agent_free(GwAgent *self)
         return;
     g_mutex_lock(&self->lock);
     self->ending = true;
-    g_cond_broadcast(&self->ended);
+    g_cond_broadcast(&self->woken);
     g_mutex_unlock(&self->lock);
     if (self->pulse)
         g_thread_join(self->pulse);
@@ -308,7 +324,7 @@ gw_agent_free(GwAgent *self)
     g_clear_pointer(&self->facts, json_object_unref);
     if (self->lock_fd >= 0)
         close(self->lock_fd);
-    g_cond_clear(&self->ended);
+    g_cond_clear(&self->woken);
     g_mutex_clear(&self->lock);
     g_mutex_clear(&self->gathering);
     g_free(self->started);

@@ -5,6 +5,7 @@
 #include "json.h"
 #include "supervisor.h"
 #include "vm-config.h"
+#include "vm-dir.h"
 
 #include <string.h>
 
@@ -135,6 +136,15 @@ read_mode(JsonObject *body, GwSupervisorMode *ret_mode, GError **error)
     return false;
 }
 
+/* The agent may have met a supervisor whose start failed: the name is free when that is said. */
+static void
+await_forgotten(GwRegistry *registry, const GwHostConfig *config, const char *name)
+{
+    g_autofree char *path = gw_vm_dir_path(config->runtime_dir, name, NULL);
+    if (!g_file_test(path, G_FILE_TEST_EXISTS))
+        gw_registry_await_gone(registry, name, GONE_TIMEOUT_MS);
+}
+
 static JsonObject *
 start_reserved(GwHostApi *self, const char *name, const char *text, GwSupervisorMode mode, GError **error)
 {
@@ -143,6 +153,7 @@ start_reserved(GwHostApi *self, const char *name, const char *text, GwSupervisor
     GError *cause = NULL;
     if (!gw_supervisor_start(config->host, name, text, mode, &cause)) {
         gw_host_api_take_vm_error(name, cause, error);
+        await_forgotten(registry, config->host, name);
         return NULL;
     }
     gw_registry_notice(registry, name);
