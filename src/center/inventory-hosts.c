@@ -164,9 +164,10 @@ gw_inventory_add_host(GwInventory *self, const GwHostRecord *host, GError **erro
     GwAftermath *after = gw_aftermath_new();
     g_mutex_lock(&self->lock);
     GwInventoryHost *found = g_hash_table_lookup(self->hosts, host->name);
-    if (found)
+    if (found) {
         set_address(found, host);
-    else
+        found->link = GW_LINK_NEW; /* the old way to it is given up */
+    } else
         g_hash_table_insert(self->hosts, g_strdup(host->name), gw_inventory_host_new(host));
     g_mutex_unlock(&self->lock);
     gw_aftermath_event(after, "host.joined", host->name, NULL, NULL);
@@ -326,6 +327,17 @@ is_in_motion(JsonObject *status)
            strcmp(state, "cancelled") != 0;
 }
 
+/* Its number; 0: there is no supervisor to have one. */
+static int64_t
+last_event(JsonObject *status)
+{
+    JsonObject *events = gw_json_get_object(status, "events");
+    int64_t id = 0;
+    if (events)
+        gw_json_get_int(events, "last_id", &id);
+    return id;
+}
+
 static void
 set_at(GwInventoryHost *host, const char *vm, JsonObject *status, bool told_unknown)
 {
@@ -336,7 +348,17 @@ set_at(GwInventoryHost *host, const char *vm, JsonObject *status, bool told_unkn
     at->uuid = g_strdup(gw_json_get_string(status, "uuid"));
     at->in_motion = is_in_motion(status);
     at->told_unknown = told_unknown;
+    at->last_event = last_event(status);
     g_hash_table_replace(host->vms, g_strdup(vm), at);
+}
+
+/* Two tell of a VM: its host's stream, and whoever has just asked because of an order. */
+static bool
+is_older(const GwVmAt *was, JsonObject *status)
+{
+    const char *uuid = gw_json_get_string(status, "uuid");
+    int64_t id = last_event(status);
+    return id > 0 && id < was->last_event && g_strcmp0(uuid, was->uuid) == 0;
 }
 
 static void
@@ -412,6 +434,8 @@ note_status_locked(GwInventory *self, GwInventoryHost *host, const char *vm, Jso
 {
     JsonObject *status = gw_json_get_object(data, "status");
     const GwVmAt *was = g_hash_table_lookup(host->vms, vm);
+    if (was && status && is_older(was, status))
+        return;
     g_autofree char *state = was ? g_strdup(was->state) : NULL;
     if (status)
         set_at(host, vm, status, was && was->told_unknown);

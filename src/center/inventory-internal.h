@@ -15,6 +15,7 @@ typedef struct {
     char *state;
     char *uuid; /* NULL: not told */
     bool in_motion, told_unknown;
+    int64_t last_event; /* the supervisor's last when it said so; 0: nobody did */
 } GwVmAt;
 
 typedef enum { GW_LINK_NEW, GW_LINK_UP, GW_LINK_LOST } GwLinkState;

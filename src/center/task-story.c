@@ -317,14 +317,11 @@ gw_task_record_home(GwTask *self)
 }
 
 static void
-note_end_locked(GwTask *self, const char *state, const GError *error)
+note_end(GwTaskRecord *record, const char *state, const GError *error)
 {
-    GwTaskRecord *record = &self->record;
     g_free(record->state);
     record->state = g_strdup(state);
     record->ended_us = g_get_real_time();
-    g_clear_pointer(&self->waits_for, g_free);
-    g_clear_pointer(&self->progress, g_free);
     g_clear_pointer(&record->error_code, g_free);
     g_clear_pointer(&record->error_message, g_free);
     if (!error)
@@ -338,17 +335,25 @@ gw_task_end(GwTask *self, const char *state, const GError *error)
 {
     g_autoptr(GError) cause = NULL;
     GwTasks *tasks = self->tasks;
+    GwTaskRecord ended = {0};
     g_mutex_lock(&tasks->lock);
-    note_end_locked(self, state, error);
-    JsonObject *object = gw_task_json_locked(self, false);
+    gw_task_pack_result_locked(self);
+    gw_task_record_copy(&self->record, &ended);
     g_mutex_unlock(&tasks->lock);
-    /* If it cannot be stored it is taken up once more by the next center, which finds how things are. */
-    if (!store(self, &cause))
-        g_warning("%s: its end is not in the store: %s", self->record.id, cause->message);
+    note_end(&ended, state, error);
+    /* Stored before anybody is told: who then asks something of a task that has ended finds it so. If it
+     * cannot be stored it is taken up once more by the next center, which finds how things are. */
+    if (!gw_store_put_task(tasks->store, &ended, &cause))
+        g_warning("%s: its end is not in the store: %s", ended.id, cause->message);
+    gw_inventory_set_vm_task(tasks->inventory, ended.vm, NULL); /* before another may begin */
     g_mutex_lock(&tasks->lock);
+    gw_task_record_clear(&self->record);
+    self->record = ended;
+    g_clear_pointer(&self->waits_for, g_free);
+    g_clear_pointer(&self->progress, g_free);
+    JsonObject *object = gw_task_json_locked(self, false);
     g_ptr_array_remove(tasks->open, self);
     g_mutex_unlock(&tasks->lock);
-    gw_inventory_set_vm_task(tasks->inventory, self->record.vm, NULL);
     gw_tasks_tell(tasks, "task.state", object);
     gw_inventory_note(tasks->inventory, GW_CHANGE_TASK_ENDED, self->record.source, self->record.vm);
     gw_task_free(self);

@@ -165,10 +165,14 @@ gw_order_create(GwTasks *tasks, JsonObject *config, const char *host, bool start
         return false;
     if (!start)
         return true;
-    if (start_supervisor(&order, error)) {
-        refresh(&order);
+    GError *failure = NULL;
+    bool is_started = start_supervisor(&order, &failure);
+    if (!g_error_matches(failure, GW_ERROR, GW_ERROR_PEER_LOST) &&
+        !g_error_matches(failure, GW_ERROR, GW_ERROR_TIMED_OUT))
+        refresh(&order); /* the host answers */
+    if (is_started)
         return true;
-    }
+    g_propagate_error(error, failure);
     g_autoptr(GError) cause = NULL;
     if (!gw_inventory_remove_vm(order.inventory, parsed->name, &cause))
         g_warning("%s: %s, ignoring: it stays in the inventory, off", parsed->name, cause->message);
@@ -267,6 +271,7 @@ gw_order_remove(GwTasks *tasks, const char *vm, GError **error)
         return false;
     }
     g_clear_error(&cause);
+    refresh(&order); /* the name is free as soon as we answer */
     return gw_inventory_remove_vm(order.inventory, vm, error);
 }
 

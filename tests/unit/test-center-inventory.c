@@ -39,6 +39,45 @@ test_states(void)
 }
 
 static void
+tell_status(CenterRig *rig, const char *state, const char *events)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonObject) vm = gw_inventory_vm_json(rig->inventory, "web1", &error);
+    g_assert_no_error(error);
+    g_autofree char *text = g_strdup_printf(
+        "{\"vm\": \"web1\", \"status\": {\"name\": \"web1\", \"uuid\": \"%s\", \"state\": \"%s\"%s}}",
+        gw_json_get_string(vm, "uuid"), state, events);
+    g_autoptr(JsonObject) data = gw_json_parse_object(text, -1, &error);
+    g_assert_no_error(error);
+    gw_inventory_host_event(rig->inventory, "host1", "vm.status", data);
+}
+
+static void
+assert_vm_state(CenterRig *rig, const char *state)
+{
+    g_autoptr(JsonObject) vm = gw_inventory_vm_json(rig->inventory, "web1", NULL);
+    g_assert_cmpstr(gw_json_get_string(vm, "state"), ==, state);
+}
+
+/* Who has ordered something looks himself; the host's stream may be behind that, or ahead of it. */
+static void
+test_older_status_is_dropped(void)
+{
+    g_autoptr(CenterRig) rig = center_rig_new(1);
+    center_rig_add_vm(rig, "web1", "host1");
+    tell_status(rig, "paused", ", \"events\": {\"last_id\": 20}");
+    assert_vm_state(rig, "paused");
+    tell_status(rig, "running", ", \"events\": {\"last_id\": 10}");
+    assert_vm_state(rig, "paused");
+    tell_status(rig, "running", ", \"events\": {\"last_id\": 21}");
+    assert_vm_state(rig, "running");
+    tell_status(rig, "unsupervised", ""); /* the next supervisor's clock may be another */
+    assert_vm_state(rig, "unsupervised");
+    tell_status(rig, "running", ", \"events\": {\"last_id\": 3}");
+    assert_vm_state(rig, "running");
+}
+
+static void
 test_moved_by_hand(void)
 {
     g_autoptr(CenterRig) rig = center_rig_new(2);
@@ -241,6 +280,9 @@ test_orders(void)
     g_assert_null(gw_inventory_vm_home(rig->inventory, "web1", &error));
     assert_error(&error, GW_ERROR_NOT_FOUND, "web1");
     center_rig_await_place(rig, "host1", "web1", "absent");
+    g_assert_true(gw_order_create(rig->tasks, config, "host1", true, &error)); /* the name is free at once */
+    g_assert_true(gw_order_power(rig->tasks, "web1", "stop", &error));
+    g_assert_true(gw_order_remove(rig->tasks, "web1", &error));
     g_assert_true(gw_inventory_remove_host(rig->inventory, "host1", &error));
     g_assert_null(gw_inventory_host_json(rig->inventory, "host1", NULL));
 }
@@ -286,6 +328,7 @@ main(int argc, char **argv)
     center_rig_init();
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/center-inventory/states", test_states);
+    g_test_add_func("/center-inventory/older-status-is-dropped", test_older_status_is_dropped);
     g_test_add_func("/center-inventory/moved-by-hand", test_moved_by_hand);
     g_test_add_func("/center-inventory/duplicate", test_duplicate);
     g_test_add_func("/center-inventory/unsure", test_unsure);
