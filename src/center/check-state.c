@@ -130,9 +130,10 @@ gw_check_vm_duplicate(GwCheckRun *run)
                                       "not for a motion to decide",
                                       run->source->name, run->vm->duplicate_at, run->vm->name);
     finding->source = g_strdup(run->vm->state);
-    finding->repair = g_strdup_printf("on the host where it is not to run, 'godwit-vm power %s stop' and "
-                                      "'godwit-vm rm %s'",
-                                      run->vm->name, run->vm->name);
+    finding->repair =
+        g_strdup_printf("on the host where it is not to run, 'godwit-vm power %s stop': the center "
+                        "removes what is left of it there",
+                        run->vm->name);
 }
 
 void

@@ -8,7 +8,7 @@ from pathlib import Path
 import checks_rig
 import pytest
 from checks_rig import checks, every_id_is_found_and_gone  # noqa: F401
-from labkit.vm import IMAGE_DIR
+from labkit.vm import IMAGE_DIR, wait_until
 
 
 class Volume:
@@ -27,7 +27,8 @@ class Volume:
         self.mounted.append(Path(words[-1]))
 
     def unmount(self, where: Path) -> None:
-        subprocess.run(["umount", str(where)], check=True)
+        """The agent looks at it each second, and is not always done at once."""
+        wait_until(lambda: subprocess.run(["umount", str(where)], check=False).returncode == 0, 10, f"{where} to be free")
         self.mounted.remove(where)
 
     def bind(self) -> None:

