@@ -27,6 +27,7 @@ struct GwTask {
     char *findings, *progress, *motion; /* JSON */
     uint64_t arrived_bytes;             /* of its memory, at the destination */
     bool cancel_wanted, is_sent /* the engine knows of it */, woken;
+    bool is_ending;           /* its end is being stored */
     GwHostClient *clients[3]; /* of its thread, here to be ended from outside */
     /* of its thread */
     int64_t told_progress_us;

@@ -337,6 +337,7 @@ gw_task_end(GwTask *self, const char *state, const GError *error)
     GwTasks *tasks = self->tasks;
     GwTaskRecord ended = {0};
     g_mutex_lock(&tasks->lock);
+    self->is_ending = true;
     gw_task_pack_result_locked(self);
     gw_task_record_copy(&self->record, &ended);
     g_mutex_unlock(&tasks->lock);
@@ -353,6 +354,7 @@ gw_task_end(GwTask *self, const char *state, const GError *error)
     g_clear_pointer(&self->progress, g_free);
     JsonObject *object = gw_task_json_locked(self, false);
     g_ptr_array_remove(tasks->open, self);
+    g_cond_broadcast(&tasks->changed);
     g_mutex_unlock(&tasks->lock);
     gw_tasks_tell(tasks, "task.state", object);
     gw_inventory_note(tasks->inventory, GW_CHANGE_TASK_ENDED, self->record.source, self->record.vm);

@@ -40,6 +40,25 @@ gw_tasks_find_locked(GwTasks *self, const char *id)
     return NULL;
 }
 
+static bool
+is_one_ending(const GwTasks *self)
+{
+    for (guint i = 0; i < self->open->len; i++)
+        if (((const GwTask *)self->open->pdata[i])->is_ending)
+            return true;
+    return false;
+}
+
+/* For those who ask from outside: never between a task's end in the store and its end here, so that both say
+ * the same. */
+static void
+lock_at_rest(GwTasks *self)
+{
+    g_mutex_lock(&self->lock);
+    while (is_one_ending(self))
+        g_cond_wait(&self->changed, &self->lock);
+}
+
 GwTask *
 gw_tasks_find_vm_locked(GwTasks *self, const char *vm)
 {
@@ -259,16 +278,19 @@ bool
 gw_tasks_hold_vm(GwTasks *self, const char *vm, GError **error)
 {
     gint64 until_us = g_get_monotonic_time() + HOLD_WAIT_US;
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    bool is_held = false;
+    lock_at_rest(self);
     while (check_no_task_locked(self, vm, error)) {
-        if (g_hash_table_add(self->held, g_strdup(vm)))
-            return true;
+        is_held = g_hash_table_add(self->held, g_strdup(vm));
+        if (is_held)
+            break;
         if (!g_cond_wait_until(&self->changed, &self->lock, until_us)) {
             g_set_error(error, GW_ERROR, GW_ERROR_WRONG_STATE, "another order for %s is under way", vm);
-            return false;
+            break;
         }
     }
-    return false;
+    g_mutex_unlock(&self->lock);
+    return is_held;
 }
 
 bool
@@ -371,7 +393,7 @@ gw_tasks_resume(GwTasks *self, GError **error)
 JsonObject *
 gw_tasks_json(GwTasks *self, const char *id, GError **error)
 {
-    g_mutex_lock(&self->lock);
+    lock_at_rest(self);
     const GwTask *task = gw_tasks_find_locked(self, id);
     JsonObject *object = task ? gw_task_json_locked(task, true) : NULL;
     g_mutex_unlock(&self->lock);
@@ -381,21 +403,36 @@ gw_tasks_json(GwTasks *self, const char *id, GError **error)
     return object;
 }
 
+/* The open tasks at one moment: by id. */
+static GHashTable *
+open_tasks_json(GwTasks *self)
+{
+    GHashTable *open =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_object_unref);
+    lock_at_rest(self);
+    for (guint i = 0; i < self->open->len; i++) {
+        const GwTask *task = self->open->pdata[i];
+        g_hash_table_insert(open, g_strdup(task->record.id), gw_task_json_locked(task, true));
+    }
+    g_mutex_unlock(&self->lock);
+    return open;
+}
+
+/* The open ones are looked at before the store is: behind it, one that has ended since and one that has begun
+ * in its place would both be running. */
 JsonArray *
 gw_tasks_list(GwTasks *self, const GwTaskFilter *filter, GError **error)
 {
+    g_autoptr(GHashTable) open = open_tasks_json(self);
     g_autoptr(GArray) records = gw_store_tasks(self->store, filter, error);
     if (!records)
         return NULL;
     JsonArray *array = json_array_new();
-    g_mutex_lock(&self->lock);
     for (guint i = 0; i < records->len; i++) {
         const GwTaskRecord *record = &g_array_index(records, GwTaskRecord, i);
-        const GwTask *task = gw_tasks_find_locked(self, record->id);
-        json_array_add_object_element(array,
-                                      task ? gw_task_json_locked(task, true) : gw_task_record_json(record));
+        JsonObject *now = record->ended_us ? NULL : g_hash_table_lookup(open, record->id);
+        json_array_add_object_element(array, now ? json_object_ref(now) : gw_task_record_json(record));
     }
-    g_mutex_unlock(&self->lock);
     return array;
 }
 
@@ -459,7 +496,7 @@ end_dequeued(GwTask *task, const char *user)
 bool
 gw_tasks_cancel(GwTasks *self, const char *id, const char *user, GError **error)
 {
-    g_mutex_lock(&self->lock);
+    lock_at_rest(self);
     GwTask *task = gw_tasks_find_locked(self, id);
     Cancel cancel = note_cancel_locked(task);
     g_autofree char *vm = task ? g_strdup(task->record.vm) : NULL;

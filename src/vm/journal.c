@@ -207,6 +207,10 @@ apply_to_motion(void *to, JsonObject *entry)
             *flags[i].flag = true;
     if (motion->kind != GW_JOURNAL_NO_MOTION && strcmp(step, "go") == 0)
         gw_json_get_bool(entry, "runs", &motion->runs);
+    else if (motion->go && (strcmp(step, "pause") == 0 || strcmp(step, "start") == 0))
+        motion->runs = false; /* it has arrived, and somebody has paused it since, or ended it */
+    else if (motion->go && strcmp(step, "run") == 0)
+        motion->runs = true;
 }
 
 GwJournalMotion

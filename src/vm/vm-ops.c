@@ -216,15 +216,16 @@ note_lost(GwVm *self, const GwJournalSummary *before, const char *why)
     gw_vm_set_state(self, expected ? GW_VM_OFF : GW_VM_CRASHED, 0);
 }
 
-/* A guest that has come with a motion is paused for QEMU, and nobody's before that motion's end has been
- * picked up: who took it for one that has arrived would let go of the source's, and this one may be ended. */
+/* A guest that has been loaded is paused for QEMU, and without a "go" it is never this host's: who took it
+ * for one that has arrived would let go of the source's, and this one is about to be ended. */
 static GwVmState
 adopted_state(const char *run_state, const GwJournalSummary *before, const GwJournalMotion *motion)
 {
     if (strcmp(run_state, "running") == 0)
         return GW_VM_RUNNING;
-    bool waits = motion->kind == GW_JOURNAL_MOTION_IN || strcmp(run_state, "inmigrate") == 0;
-    return before->incoming && waits ? GW_VM_INCOMING : GW_VM_PAUSED;
+    bool is_owned = motion->go && !motion->refused;
+    bool waits = motion->kind == GW_JOURNAL_MOTION_IN && !is_owned;
+    return before->incoming && (waits || strcmp(run_state, "inmigrate") == 0) ? GW_VM_INCOMING : GW_VM_PAUSED;
 }
 
 /* What the guest does, and what the dead supervisor had still to do. */
