@@ -98,8 +98,8 @@ def qemus(host, name: str) -> list[int]:
 
 def _vcpu_time_ns(pid: int) -> int:
     total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):
+    with suppress(OSError):  # it ends just now
+        for task in Path(f"/proc/{pid}/task").iterdir():
             if (task / "comm").read_text().startswith("CPU "):
                 total += int((task / "schedstat").read_text().split()[0])
     return total

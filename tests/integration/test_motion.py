@@ -55,15 +55,6 @@ def sent_bytes(host, link):
     return json.loads(shown.stdout)[0]["stats64"]["tx"]["bytes"]
 
 
-def gap_around(window, at_us):
-    """The silence within which the guest was stopped, in ms."""
-    for gap in window["gaps"]:
-        start_us = gap["start_monotonic_ns"] / 1000
-        if start_us - 2000 <= at_us <= start_us + gap["ms"] * 1000:
-            return gap["ms"]
-    raise AssertionError(f"no gap at {at_us}: {window['gaps']}")
-
-
 # ------------------------------------------------------------------------------------------------ guests that move
 
 
@@ -90,7 +81,7 @@ def test_there_and_back_while_it_writes_memory_and_disk(lab, rig, machine, vcpus
             assert len(result["rounds"]) >= 2 and result["pages_resent"] > 0, result
             assert result["encrypted"] is tls
             assert 0 < result["downtime_ms"] < 500, result
-            differences.append(gap_around(window, result["stopped_monotonic_us"]) - result["downtime_ms"])
+            differences.append(motion.gap_around_pause(window, result) - result["downtime_ms"])
         report = prober.stop()
     # What is reported is what a client saw: it cannot have seen less, and not much more than a guest under emulation
     # takes to wake up with a cold translation cache on a busy machine.
@@ -235,7 +226,7 @@ def test_everything_is_told_while_it_happens_and_afterwards(rig, traveller):
     hold.release()
     source = motion.await_end(vm)
     motion.await_state(there, "running")
-    destination = motion.motion(there)
+    destination = motion.await_end(there)
     for told, role in ((source, "source"), (destination, "destination")):
         assert (told["role"], told["state"], told["error"]) == (role, "completed", None)
     for field, kind in SHOWN.items():
@@ -333,7 +324,7 @@ def test_a_motion_that_is_cancelled_leaves_the_guest_where_it_was(lab, rig, trav
     else:
         assert result["state"] == "failed" and "cancelled on request" in result["error"]["message"]
     rig.await_gone(there.host, there.name)
-    assert not is_alive(supervisor)
+    wait_until(lambda: not is_alive(supervisor), 5, "the last thread of the supervisor to end")
     traveller.check()
     with pytest.raises(ApiError, match="no motion is under way"):
         vm.call("DELETE", "/v1/motion")
@@ -480,7 +471,9 @@ def test_tls_at_one_end_only_is_no_motion(rig, traveller, tls_at):
     there, ticket = rig.prepare(traveller.vm, tls=tls_at == "destination")
     error = fails(traveller.vm, {**ticket, "tls": tls_at == "source"})
     assert "TLS" in error["message"], error
-    assert [event for event in there.events_so_far() if event["type"] == "motion.refused"]
+    # It is told behind the connection's end, which is what the source has failed by.
+    refused = lambda: [event for event in there.events_so_far() if event["type"] == "motion.refused"]  # noqa: E731
+    wait_until(refused, 5, "the destination to say that it refused somebody")
     there.call("DELETE", "/v1/motion")
     rig.await_gone(there.host, there.name)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from labkit import motion
 from labkit.vm import ApiError, wait_until
-from motion_rig import Hold, Traveller, is_alive, qemus, runs
+from motion_rig import Hold, Traveller, is_alive, qemus, runs, threads
 
 # S: the guest runs at the source. D: at the destination. -: nowhere, since the QEMU was killed that had the right to.
 # ?: D or -, since whether QEMU's death is noticed before GO is a matter of microseconds. c: the destination waits for a
@@ -93,13 +93,23 @@ def begin(rig, traveller, step, loaded=False):
         hold.await_reached()
         if loaded:
             said_loaded.await_reached()
+    # What one end stands at, the other has acted on.
+    if step == "loaded":
+        wait_until(lambda: "go" in timeline(source), 10, "the source to have sent GO")
+    elif step == "after-go":
+        motion.await_state(destination, "running")
     return source, destination, hold
 
 
+def timeline(vm):
+    return [each["step"] for each in motion.motion(vm)["timeline"] or ()]
+
+
 def kill_qemu(vm):
-    pid = vm.qemu_pid()
+    """And its supervisor has noticed: its thread that listens to QEMU has ended."""
+    pid, supervisor = vm.qemu_pid(), vm.supervisor_pid()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid), 10, "QEMU to end")
+    wait_until(lambda: not is_alive(pid) and "qmp" not in threads(supervisor), 10, "QEMU to end")
 
 
 def strike(fault, source, destination, link):
