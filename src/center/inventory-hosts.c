@@ -167,8 +167,9 @@ gw_inventory_add_host(GwInventory *self, const GwHostRecord *host, GError **erro
     if (found) {
         set_address(found, host);
         found->link = GW_LINK_NEW; /* the old way to it is given up */
-    } else
+    } else {
         g_hash_table_insert(self->hosts, g_strdup(host->name), gw_inventory_host_new(host));
+    }
     g_mutex_unlock(&self->lock);
     gw_aftermath_event(after, "host.joined", host->name, NULL, NULL);
     gw_aftermath_change(after, GW_CHANGE_HOST_ADDED, host->name, NULL);
@@ -331,11 +332,7 @@ is_in_motion(JsonObject *status)
 static int64_t
 last_event(JsonObject *status)
 {
-    JsonObject *events = gw_json_get_object(status, "events");
-    int64_t id = 0;
-    if (events)
-        gw_json_get_int(events, "last_id", &id);
-    return id;
+    return gw_json_inner_int(status, "events", "last_id");
 }
 
 static void

@@ -104,6 +104,16 @@ gw_json_get_int(JsonObject *object, const char *member, int64_t *ret_value)
     return node != NULL;
 }
 
+int64_t
+gw_json_inner_int(JsonObject *object, const char *inner, const char *member)
+{
+    JsonObject *found = gw_json_get_object(object, inner);
+    int64_t value = 0;
+    if (found)
+        gw_json_get_int(found, member, &value);
+    return value;
+}
+
 bool
 gw_json_get_bool(JsonObject *object, const char *member, bool *ret_value)
 {

@@ -31,6 +31,9 @@ const char *gw_json_get_string(JsonObject *object, const char *member);
 JsonObject *gw_json_get_object(JsonObject *object, const char *member);
 JsonArray *gw_json_get_array(JsonObject *object, const char *member);
 bool gw_json_get_int(JsonObject *object, const char *member, int64_t *ret_value);
+
+/* The number `member` of the object `inner`; 0 where there is none. */
+int64_t gw_json_inner_int(JsonObject *object, const char *inner, const char *member);
 bool gw_json_get_bool(JsonObject *object, const char *member, bool *ret_value);
 
 /* Object elements of an array; NULL where element i is no object. */

@@ -198,12 +198,9 @@ follow(GwRegistryEntry *entry, GError **error)
         return false;
     if (entry->is_old && !entry->last_id) {
         g_autoptr(JsonObject) status = ask(entry, "/v1/status", error);
-        JsonObject *events = status ? gw_json_get_object(status, "events") : NULL;
-        int64_t id = 0;
         if (!status)
             return false;
-        if (events && gw_json_get_int(events, "last_id", &id) && id > 0)
-            entry->last_id = (guint64)id;
+        entry->last_id = (guint64)MAX(gw_json_inner_int(status, "events", "last_id"), 0);
     }
     Following following = {.entry = entry, .client = client};
     g_autofree char *path = g_strdup_printf("/v1/events?after=%" G_GUINT64_FORMAT, entry->last_id);

@@ -59,11 +59,7 @@ gw_registry_entry_to_json(GwRegistryEntry *entry)
 static int64_t
 last_event_id(JsonObject *status)
 {
-    JsonObject *events = status ? gw_json_get_object(status, "events") : NULL;
-    int64_t id = 0;
-    if (events)
-        gw_json_get_int(events, "last_id", &id);
-    return id;
+    return gw_json_inner_int(status, "events", "last_id");
 }
 
 bool
@@ -484,16 +480,6 @@ clear_load_vm(void *data)
     g_free((char *)vm->name);
 }
 
-static int64_t
-member_int(JsonObject *status, const char *object, const char *member)
-{
-    JsonObject *inner = gw_json_get_object(status, object);
-    int64_t value = 0;
-    if (inner)
-        gw_json_get_int(inner, member, &value);
-    return value;
-}
-
 GArray *
 gw_registry_load_vms(GwRegistry *self)
 {
@@ -505,9 +491,9 @@ gw_registry_load_vms(GwRegistry *self)
         const GwRegistryEntry *entry = known->pdata[i];
         GwLoadVm vm = {.name = g_strdup(entry->name)};
         if (entry->supervised && entry->status) {
-            vm.qemu_pid = (pid_t)member_int(entry->status, "qemu", "pid");
-            vm.supervisor_pid = (pid_t)member_int(entry->status, "supervisor", "pid");
-            vm.guest_resident_bytes = (uint64_t)member_int(entry->status, "memory", "resident_bytes");
+            vm.qemu_pid = (pid_t)gw_json_inner_int(entry->status, "qemu", "pid");
+            vm.supervisor_pid = (pid_t)gw_json_inner_int(entry->status, "supervisor", "pid");
+            vm.guest_resident_bytes = (uint64_t)gw_json_inner_int(entry->status, "memory", "resident_bytes");
         }
         g_array_append_val(vms, vm);
     }

@@ -472,8 +472,11 @@ def test_tls_at_one_end_only_is_no_motion(rig, traveller, tls_at):
     error = fails(traveller.vm, {**ticket, "tls": tls_at == "source"})
     assert "TLS" in error["message"], error
     # It is told behind the connection's end, which is what the source has failed by.
-    refused = lambda: [event for event in there.events_so_far() if event["type"] == "motion.refused"]  # noqa: E731
-    wait_until(refused, 5, "the destination to say that it refused somebody")
+    wait_until(
+        lambda: "motion.refused" in [event["type"] for event in there.events_so_far()],
+        5,
+        "the destination to say that it refused somebody",
+    )
     there.call("DELETE", "/v1/motion")
     rig.await_gone(there.host, there.name)
 

@@ -65,6 +65,11 @@ test_typed_members(void)
     g_assert_true(gw_json_get_bool(o, "b", &b) && b);
     g_assert_false(gw_json_get_bool(o, "i", &b));
     g_assert_nonnull(gw_json_get_object(o, "o"));
+    json_object_set_int_member(gw_json_get_object(o, "o"), "in", 5);
+    g_assert_cmpint(gw_json_inner_int(o, "o", "in"), ==, 5);
+    g_assert_cmpint(gw_json_inner_int(o, "o", "absent"), ==, 0);
+    g_assert_cmpint(gw_json_inner_int(o, "a", "in"), ==, 0);
+    g_assert_cmpint(gw_json_inner_int(o, "absent", "in"), ==, 0);
     g_assert_null(gw_json_get_object(o, "a"));
     JsonArray *array = gw_json_get_array(o, "a");
     g_assert_nonnull(gw_json_array_object(array, 0));
