@@ -18,7 +18,7 @@
 typedef struct {
     int64_t id;
     char *type;       /* owned */
-    JsonObject *data; /* ref */
+    JsonObject *data; /* owned: who told it has no part of it any more */
 } Event;
 
 struct GwEventHub {
@@ -110,13 +110,15 @@ deliver(void *data)
     return is_last ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
 }
 
+/* `data` is taken, not shared: an object of json-glib (1.6) counts its references without a lock. */
 static void
 push(GwEventHub *self, int64_t id, const char *type, JsonObject *data)
 {
+    g_autoptr(JsonObject) whole = data;
     g_mutex_lock(&self->queue_lock);
     if (id > 0 || self->n_passing < MAX_PASSING) {
         Event *event = g_new0(Event, 1);
-        *event = (Event){.id = id, .type = g_strdup(type), .data = json_object_ref(data)};
+        *event = (Event){.id = id, .type = g_strdup(type), .data = g_steal_pointer(&whole)};
         g_queue_push_tail(&self->queue, event);
         self->n_passing += id == 0;
     }
@@ -169,7 +171,7 @@ gw_event_hub_tell(GwEventHub *self, const char *type, const char *host, const ch
     event.data = text;
     if (!gw_store_add_event(self->store, &event, &error))
         g_warning("the event %s is not kept: %s", type, error->message);
-    push(self, event.id, type, whole);
+    push(self, event.id, type, g_steal_pointer(&whole));
     g_mutex_unlock(&self->telling);
 }
 
@@ -178,6 +180,5 @@ gw_event_hub_tell_passing(GwEventHub *self, const char *type, const char *host, 
                           const char *task, JsonObject *data)
 {
     GwEventRecord names = {.host = (char *)host, .vm = (char *)vm, .task = (char *)task};
-    g_autoptr(JsonObject) whole = complete(type, g_get_real_time(), &names, data);
-    push(self, 0, type, whole);
+    push(self, 0, type, complete(type, g_get_real_time(), &names, data));
 }

@@ -332,7 +332,7 @@ gw_vm_note_end(GwVm *self)
         json_object_set_string_member(exit, "reason", self->guest_end);
     json_object_set_string_member(exit, "last_words", words);
     g_clear_pointer(&self->last_exit, json_object_unref);
-    self->last_exit = json_object_ref(exit);
+    self->last_exit = gw_json_object_copy(exit); /* the journal gets the other: no tree is two threads' */
     g_mutex_unlock(&self->lock);
 
     gw_trace_free(trace);

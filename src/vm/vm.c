@@ -389,7 +389,7 @@ gw_vm_status(GwVm *self)
     json_object_set_array_member(status, "nics", nic_status(self));
     json_object_set_object_member(status, "events", events);
     if (self->last_exit)
-        json_object_set_object_member(status, "last_exit", json_object_ref(self->last_exit));
+        json_object_set_object_member(status, "last_exit", gw_json_object_copy(self->last_exit));
     else
         json_object_set_null_member(status, "last_exit");
     g_mutex_unlock(&self->lock);
