@@ -32,6 +32,23 @@ path_of_url(const char *url, GError **error)
     return g_canonicalize_filename(path, NULL); /* absolute, so that no name means something else to SQLite */
 }
 
+static bool
+refuse_what_is_no_file(const struct stat *st, const char *path, GError **error)
+{
+    if (S_ISREG(st->st_mode))
+        return false;
+    g_set_error(error, GW_ERROR, GW_ERROR_IO, "the store %s is no regular file", path);
+    return true;
+}
+
+/* Before a lock file is made beside it. */
+static bool
+may_be_a_file(const char *path, GError **error)
+{
+    struct stat st;
+    return stat(path, &st) < 0 || !refuse_what_is_no_file(&st, path, error);
+}
+
 /* Makes the file, or takes away others' right to read it. SQLite gives -wal and -shm the same mode. The
  * descriptor is closed before SQLite opens the file: closing one later would drop SQLite's locks (fcntl). */
 static bool
@@ -44,8 +61,8 @@ prepare_file(const char *path, GError **error)
     bool ok = false;
     if (fstat(fd, &st) < 0)
         gw_set_errno(error, GW_ERROR_IO, errno, "the store %s", path);
-    else if (!S_ISREG(st.st_mode))
-        g_set_error(error, GW_ERROR, GW_ERROR_IO, "the store %s is no regular file", path);
+    else if (refuse_what_is_no_file(&st, path, error))
+        ok = false;
     else if ((st.st_mode & 077) != 0 && fchmod(fd, 0600) < 0)
         gw_set_errno(error, GW_ERROR_IO, errno, "taking away others' rights to the store %s", path);
     else
@@ -188,7 +205,8 @@ gw_store_open(const char *url, GError **error)
     self->statements = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
                                              (GDestroyNotify)(void (*)(void))sqlite3_finalize);
     self->path = path_of_url(url, error);
-    if (!self->path || (self->lock_fd = gw_store_lock(self->path, error)) < 0 || !open_database(self, error))
+    if (!self->path || !may_be_a_file(self->path, error) ||
+        (self->lock_fd = gw_store_lock(self->path, error)) < 0 || !open_database(self, error))
         return NULL;
     return g_steal_pointer(&self);
 }

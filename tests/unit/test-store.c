@@ -63,7 +63,9 @@ test_urls(GwStoreRig *rig, const void *data)
     assert_refused("postgresql://db/godwit", GW_ERROR_NOT_SUPPORTED, "expected sqlite:FILE");
     assert_refused("sqlite:", GW_ERROR_INVALID_ARGUMENT, "no file");
     assert_refused(missing, GW_ERROR_IO, missing);
-    assert_refused(rig->directory, GW_ERROR_IO, rig->directory);
+    g_autofree char *beside = g_strconcat(rig->directory, "-lock", NULL);
+    assert_refused(rig->directory, GW_ERROR_IO, "is no regular file");
+    g_assert_false(g_file_test(beside, G_FILE_TEST_EXISTS));
     gw_store_close(NULL);
 }
 
