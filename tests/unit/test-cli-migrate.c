@@ -25,6 +25,15 @@ run(FakeCenter *center, const char *const *words, Outcome *outcome)
 
 #define MIGRATE "vm", "migrate", "web1", "--to", "host2"
 
+static bool
+was_cancelled(FakeCenter *center)
+{
+    g_mutex_lock(&center->lock);
+    bool cancelled = center->cancelled;
+    g_mutex_unlock(&center->lock);
+    return cancelled;
+}
+
 static void
 test_completes(void)
 {
@@ -168,7 +177,7 @@ test_interrupted(void)
     cli_finish(process, NULL, &outcome);
     g_assert_cmpint(outcome.status, ==, 130);
     assert_says(outcome.err, "'godwit task watch t-7'");
-    g_assert_false(center->cancelled);
+    g_assert_false(was_cancelled(center));
 }
 
 /* On a terminal of its own. Returns the terminal's end and the child. */
@@ -230,7 +239,7 @@ test_terminal_cancels(void)
     read_until(terminal, seen, NULL);
     g_assert_cmpint(exit_status_of(child), ==, 7);
     assert_says(seen->str, "was cancelled");
-    g_assert_true(center->cancelled);
+    g_assert_true(was_cancelled(center));
     g_assert_null(strstr(seen->str, "\033]0;owned"));
     close(terminal);
 }
@@ -255,7 +264,7 @@ test_terminal_leaves(void)
     read_until(terminal, seen, NULL);
     g_assert_cmpint(exit_status_of(child), ==, 130);
     assert_says(seen->str, "goes on in the background");
-    g_assert_false(center->cancelled);
+    g_assert_false(was_cancelled(center));
     close(terminal);
 }
 

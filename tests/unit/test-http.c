@@ -19,7 +19,7 @@ typedef struct {
     unsigned port;
     GMainLoop *loop;
     GwHttpRequest *stream;
-    bool stream_closed;
+    int stream_closed; /* atomic */
     /* the client's side, run in a thread of its own */
     void (*client)(void *fixture);
 } Fixture;
@@ -78,7 +78,7 @@ static void
 on_stream_closed(GwHttpRequest *request, void *data)
 {
     Fixture *f = data;
-    f->stream_closed = true;
+    g_atomic_int_set(&f->stream_closed, true);
     g_clear_pointer(&f->stream, gw_http_request_unref);
 }
 
@@ -288,9 +288,9 @@ client_slow_reader(void *data)
     g_assert_cmpint(memcmp(hello, "hello ", 6), ==, 0);
     /* We read no more; the server sends as fast as it can and has to cut us off at its limit. */
     gint64 deadline = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
-    while (!g_atomic_int_get((int *)&f->stream_closed) && g_get_monotonic_time() < deadline)
+    while (!g_atomic_int_get(&f->stream_closed) && g_get_monotonic_time() < deadline)
         g_thread_yield();
-    g_assert_true(f->stream_closed);
+    g_assert_true(g_atomic_int_get(&f->stream_closed));
     client_calls(f);
 }
 
