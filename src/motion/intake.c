@@ -27,6 +27,7 @@ struct GwIntake {
     unsigned n_receivers;
     Receiver *receivers;
     _Atomic uint64_t *has_content; /* a bit a page */
+    atomic_bool stopped;           /* nothing is taken any more */
     /* guarded by lock */
     GMutex lock;
     GCond turned;      /* a round is over, or everything is */
@@ -46,6 +47,8 @@ fail(GwIntake *self, GError *why)
     g_cond_broadcast(&self->turned);
     g_mutex_unlock(&self->lock);
     g_clear_error(&why);
+    if (atomic_load(&self->stopped)) /* all are told to end already, and the source is not to notice */
+        return;
     for (unsigned i = 0; i < self->n_receivers; i++)
         gw_stream_shutdown(self->receivers[i].stream);
     gw_bell_ring(self->bell);
@@ -198,7 +201,8 @@ take_frame(Receiver *self)
 static void *
 receive(void *data)
 {
-    while (take_frame(data) == 0)
+    const Receiver *self = data;
+    while (!atomic_load(&self->intake->stopped) && take_frame(data) == 0)
         ;
     return NULL;
 }
@@ -260,15 +264,36 @@ gw_intake_progress(GwIntake *self, GwIntakeCounters *ret_counters)
     }
 }
 
+/* All threads before the first stream is freed: one that fails shuts every stream down. */
+static void
+join(GwIntake *self)
+{
+    for (unsigned i = 0; i < self->n_receivers; i++)
+        g_clear_pointer(&self->receivers[i].thread, g_thread_join);
+}
+
+void
+gw_intake_stop(GwIntake *self)
+{
+    if (!self)
+        return;
+    atomic_store(&self->stopped, true);
+    g_mutex_lock(&self->lock);
+    self->ending = true;
+    g_cond_broadcast(&self->turned);
+    g_mutex_unlock(&self->lock);
+    for (unsigned i = 0; i < self->n_receivers; i++)
+        gw_stream_stop_receiving(self->receivers[i].stream);
+    join(self);
+}
+
 void
 gw_intake_free(GwIntake *self)
 {
     if (!self)
         return;
     fail(self, NULL);
-    /* All threads first: one that fails shuts every stream down. */
-    for (unsigned i = 0; i < self->n_receivers; i++)
-        g_thread_join(self->receivers[i].thread);
+    join(self);
     for (unsigned i = 0; i < self->n_receivers; i++)
         gw_stream_free(self->receivers[i].stream);
     g_clear_error(&self->why);

@@ -29,5 +29,10 @@ typedef struct {
 } GwIntakeCounters;
 void gw_intake_progress(GwIntake *self, GwIntakeCounters *ret_counters);
 
-void gw_intake_free(GwIntake *self);
+/* Whatever comes: behind this nothing is written to the image, which may then go. The source is told nothing
+ * here: it would take streams that break for the reason, which it is given on the control stream. Again is
+ * fine. */
+void gw_intake_stop(GwIntake *self);
+
+void gw_intake_free(GwIntake *self); /* NULL is fine, here and there */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwIntake, gw_intake_free)

@@ -441,6 +441,8 @@ gw_sink_run(GwSink *self, GError **error)
         gw_sink_feed(self, GW_HANDOVER_EV_DEADLINE, NULL);
         tell_source(self, why);
     }
+    /* A stream may still be writing; the image is its owner's again, the guest's or to be thrown away. */
+    gw_intake_stop(self->intake);
     if (outcome == GW_OUTCOME_ARRIVED)
         gw_progress_set_state(o->progress, GW_MOTION_COMPLETED);
     else if (outcome == GW_OUTCOME_REFUSED)

@@ -325,6 +325,12 @@ gw_stream_socket_receive(GwStreamSocket *self, void *buffer, size_t size)
 }
 
 void
+gw_stream_socket_stop_receiving(GwStreamSocket *self)
+{
+    shutdown(self->fd, SHUT_RD);
+}
+
+void
 gw_stream_socket_shutdown(GwStreamSocket *self)
 {
     g_atomic_int_set(&self->is_shut, 1);

@@ -43,3 +43,5 @@ ssize_t gw_stream_socket_receive(GwStreamSocket *self, void *buffer, size_t size
 /* 0, or -ESHUTDOWN after gw_stream_socket_shutdown(). */
 int gw_stream_socket_check(GwStreamSocket *self);
 void gw_stream_socket_shutdown(GwStreamSocket *self);
+/* Receiving: -ECONNRESET behind what has arrived already. The other end does not notice. */
+void gw_stream_socket_stop_receiving(GwStreamSocket *self);

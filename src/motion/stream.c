@@ -124,6 +124,12 @@ gw_stream_receive_within(GwStream *self, void *buffer, size_t size, int timeout_
 }
 
 void
+gw_stream_stop_receiving(GwStream *self)
+{
+    gw_stream_socket_stop_receiving(&self->socket);
+}
+
+void
 gw_stream_shutdown(GwStream *self)
 {
     gw_stream_socket_shutdown(&self->socket);

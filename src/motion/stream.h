@@ -81,6 +81,10 @@ ssize_t gw_stream_take(GwStream *self, const uint8_t **ret_bytes, size_t max);
  * that nothing follows. (An other end that waits to send wakes only when the stream is freed.) Any thread. */
 void gw_stream_shutdown(GwStream *self);
 
+/* Whoever waits to receive here gets an error once what had come already is read; the other end is told
+ * nothing, and what it sends stays unread. Any thread. */
+void gw_stream_stop_receiving(GwStream *self);
+
 bool gw_stream_is_encrypted(const GwStream *self);
 /* "TLS1.3 AES-128-GCM", or "none". Borrowed. */
 const char *gw_stream_cipher(const GwStream *self);

@@ -444,6 +444,43 @@ test_punch_fails(void)
     tear_down(&f);
 }
 
+/* One waits at the barrier, one in the midst of a page, one for its next frame: nothing that comes now is
+ * written, and the source, which is told why elsewhere, notices nothing. */
+static void
+test_stop(gconstpointer is_tls)
+{
+    Fixture f;
+    uint8_t header[GW_WIRE_HEADER_BYTES];
+    set_up(&f, 3, is_tls);
+    send_pages(&f, 0, 0, 1, 1);
+    send_end(&f, 0, 0);
+    gw_wire_encode_header(
+        &(GwWireHeader){.type = GW_FRAME_PAGES, .count = 1, .payload_bytes = GW_PAGE_SIZE, .sequence = 1},
+        header);
+    g_assert_cmpint(gw_stream_send(f.peers[1].stream, &(struct iovec){header, sizeof header}, 1), ==, 0);
+    send_pages(&f, 2, 20, 1, 3);
+    await_counter(&f, 2);
+    gint64 began_us = g_get_monotonic_time();
+    gw_intake_stop(f.intake);
+    gw_intake_stop(f.intake);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 4 * G_TIME_SPAN_SECOND);
+    g_assert_false(gw_intake_failed(f.intake, NULL));
+
+    static const uint8_t rest[GW_PAGE_SIZE] = {9};
+    for (unsigned i = 0; i < 5; i++) { /* into a connection that had ended, the second would fail */
+        g_assert_cmpint(gw_stream_send(f.peers[1].stream, &(struct iovec){(void *)rest, sizeof rest}, 1), ==,
+                        0);
+        send_pages(&f, 0, 0, 1, 9);
+        send_pages(&f, 2, 20, 1, 9);
+        g_usleep(5000);
+    }
+    g_assert_cmpuint(byte_of(&f, 0), ==, 1);
+    g_assert_cmpuint(byte_of(&f, 20), ==, 3);
+    g_assert_cmpuint(gw_image_resident(f.image), ==, 2 * PAGE);
+    tear_down(&f);
+    gw_intake_stop(NULL);
+}
+
 static void
 test_free(gconstpointer is_tls)
 {
@@ -478,6 +515,7 @@ main(int argc, char **argv)
     test_add_both("/intake/cut-short", test_cut_short);
     g_test_add_func("/intake/write-fails", test_write_fails);
     g_test_add_func("/intake/punch-fails", test_punch_fails);
+    test_add_both("/intake/stop", test_stop);
     test_add_both("/intake/free", test_free);
     return g_test_run();
 }
