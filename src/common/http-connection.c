@@ -359,6 +359,37 @@ gw_http_lobby_stop(GwHttpLobby *self)
     end_handshakes(self);
 }
 
+static bool
+is_one_leaving(const GwHttpLobby *self)
+{
+    for (GList *each = self->connections.head; each; each = each->next) {
+        const GwHttpConnection *connection = each->data;
+        if (connection->state == LEAVING && !connection->refused && is_open(connection))
+            return true;
+    }
+    return false;
+}
+
+static gboolean
+set_late(void *data)
+{
+    *(bool *)data = true;
+    return G_SOURCE_REMOVE;
+}
+
+void
+gw_http_lobby_drain(GwHttpLobby *self, unsigned limit_ms)
+{
+    bool late = false;
+    GMainContext *context = g_main_context_get_thread_default();
+    g_autoptr(GSource) limit = g_timeout_source_new(limit_ms);
+    g_source_set_callback(limit, set_late, &late, NULL);
+    g_source_attach(limit, context);
+    while (!late && is_one_leaving(self))
+        g_main_context_iteration(context, TRUE);
+    g_source_destroy(limit);
+}
+
 void
 gw_http_lobby_free(GwHttpLobby *self)
 {

@@ -26,6 +26,9 @@ void gw_http_lobby_set_limits(GwHttpLobby *self, const GwHttpLimits *limits);
 
 /* No connection comes any more; what is libsoup's stays so. */
 void gw_http_lobby_stop(GwHttpLobby *self);
+
+/* Runs the thread's main context until every answer that was given has left, or for so long. */
+void gw_http_lobby_drain(GwHttpLobby *self, unsigned limit_ms);
 void gw_http_lobby_free(GwHttpLobby *self); /* after libsoup has let go of its connections */
 
 /* `socket` listens. `credentials` (a reference is taken) NULL: without TLS. */

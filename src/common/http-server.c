@@ -18,6 +18,8 @@
 
 G_STATIC_ASSERT(GW_HTTP_BODY_LIMIT == 1024 * 1024); /* the text of the 413 answer says so */
 
+#define DRAIN_MS 1000 /* for clients that take their last answer slowly, when the server ends */
+
 typedef struct {
     char *method;
     char **parts;
@@ -175,6 +177,9 @@ gw_http_server_free(GwHttpServer *self)
         return;
     gw_http_server_close(self);
     gw_http_works_free(self->works);
+    /* An answer's last bytes are sent by a thread of GIO's: disconnecting at once would take them from the
+     * client, and could close the socket under that thread, for the next file to get its number. */
+    gw_http_lobby_drain(self->lobby, DRAIN_MS);
     soup_server_disconnect(self->soup);
     for (guint i = 0; i < self->unix_paths->len; i++)
         unlink(self->unix_paths->pdata[i]);

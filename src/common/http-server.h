@@ -32,6 +32,7 @@ GwHttpServer *gw_http_server_new(const char *product);
 /* From now on nobody is let in, and no route is taken by who is in already (wrong-state). Answers that are
  * due may still be given while the loop runs. What routes refer to may go away behind it. */
 void gw_http_server_close(GwHttpServer *self);
+/* Runs the loop until the answers that were given have left, for a second at most. */
 void gw_http_server_free(GwHttpServer *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GwHttpServer, gw_http_server_free)
 

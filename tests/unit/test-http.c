@@ -374,6 +374,86 @@ test_close(void)
     run(client_closes);
 }
 
+/* --- the end -------------------------------------------------------------------------------------------- */
+
+#define LAST_BYTES (2 << 20) /* more than any socket takes at once */
+
+static void
+handle_last(GwHttpRequest *request, void *data)
+{
+    g_autofree char *text = g_strnfill(LAST_BYTES, 'x');
+    JsonObject *last = json_object_new();
+    json_object_set_string_member(last, "text", text);
+    gw_http_reply(request, 200, last);
+    g_main_loop_quit(((Fixture *)data)->loop);
+}
+
+static void *
+ask_for_last(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) client = gw_http_client_new_unix(f->path, 5, &error);
+    g_autoptr(JsonObject) reply = gw_http_call(client, "GET", "/v1/last", NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(strlen(gw_json_get_string(reply, "text")), ==, LAST_BYTES);
+    return NULL;
+}
+
+/* A server whose loop ends with its answer. */
+static void
+last_set_up(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    *f = (Fixture){.loop = g_main_loop_new(NULL, FALSE)};
+    f->directory = g_dir_make_tmp("godwit-http-XXXXXX", &error);
+    f->path = g_build_filename(f->directory, "control.sock", NULL);
+    f->server = gw_http_server_new("test");
+    gw_http_server_add_route(f->server, "GET", "/v1/last", handle_last, f);
+    gw_http_server_listen_unix(f->server, f->path, 0600, &error);
+    g_assert_no_error(error);
+}
+
+static void
+last_tear_down(Fixture *f)
+{
+    g_assert_cmpint(g_rmdir(f->directory), ==, 0);
+    g_main_loop_unref(f->loop);
+    g_free(f->path);
+    g_free(f->directory);
+}
+
+static void
+test_last_answer(void)
+{
+    Fixture f;
+    last_set_up(&f);
+    GThread *thread = g_thread_new("client", ask_for_last, &f);
+    g_main_loop_run(f.loop);
+    gw_http_server_free(f.server);
+    g_thread_join(thread);
+    last_tear_down(&f);
+}
+
+/* One that does not take it is not waited for longer than a moment. */
+static void
+test_last_answer_not_taken(void)
+{
+    g_autoptr(GError) error = NULL;
+    static const char request[] = "GET /v1/last HTTP/1.1\r\nHost: x\r\n\r\n";
+    Fixture f;
+    last_set_up(&f);
+    int fd = gw_unix_socket_connect(f.path, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(write(fd, request, strlen(request)), ==, (int)strlen(request));
+    g_main_loop_run(f.loop);
+    gint64 began_us = g_get_monotonic_time();
+    gw_http_server_free(f.server);
+    g_assert_cmpint(g_get_monotonic_time() - began_us, <, 10 * G_TIME_SPAN_SECOND);
+    close(fd);
+    last_tear_down(&f);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -384,5 +464,7 @@ main(int argc, char **argv)
     g_test_add_func("/http/slow-reader", test_slow_reader);
     g_test_add_func("/http/close", test_close);
     g_test_add_func("/http/socket-in-use", test_socket_in_use);
+    g_test_add_func("/http/last-answer", test_last_answer);
+    g_test_add_func("/http/last-answer/not-taken", test_last_answer_not_taken);
     return g_test_run();
 }
