@@ -28,7 +28,8 @@ typedef struct GwSink GwSink;
 /* Opens the door; NULL if an address cannot be listened on. */
 GwSink *gw_sink_new(const GwSinkOptions *options, GError **error);
 
-/* Receives; returns as soon as it is decided where the VM runs. `error` is set for GW_OUTCOME_REFUSED. */
+/* Receives; returns as soon as it is decided where the VM runs. `error` is set for GW_OUTCOME_REFUSED. Image
+ * and VMM are not used any more then, unless the outcome is open. */
 GwOutcome gw_sink_run(GwSink *self, GError **error);
 
 /* Instead of gw_sink_run(), for a motion that another supervisor was receiving, by what stands in its
