@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #define CONNECT_TIMEOUT_MS 10000
-#define PROGRESS_US        (100 * 1000)
+#define LAST_WORD_US       (100 * 1000) /* the guest may stand still meanwhile */
 /* What a pause costs with no memory to copy, before this motion has seen one (engine.md; docs/pause.md). */
 #define PAUSE_OVERHEAD_US  8000
 
@@ -109,6 +109,21 @@ set_pass_error(int failed, int stream, GError **error)
                      "data stream %d", stream);
 }
 
+/* What the destination says comes on the control stream and is a better reason than a data stream that broke,
+ * which it may come behind. */
+static void
+await_peer_abort(GwSource *self)
+{
+    gint64 until_us = g_get_monotonic_time() + LAST_WORD_US;
+    for (;;) {
+        uint64_t seen = gw_bell_count(&self->bell);
+        gw_source_take_frames(self);
+        if (self->peer_abort || gw_control_failed(self->control, NULL) || g_get_monotonic_time() > until_us)
+            return;
+        gw_bell_wait(&self->bell, seen, until_us);
+    }
+}
+
 /* A pass whose content has gone out; the caller waits for its arrival. */
 bool
 gw_source_await_pass(GwSource *self, gint64 deadline_us, GwPassCounters *ret_counters, GError **error)
@@ -117,14 +132,9 @@ gw_source_await_pass(GwSource *self, gint64 deadline_us, GwPassCounters *ret_cou
     if (!gw_source_await(self, pass_is_over, deadline_us, "copying memory", error))
         return false;
     if (!gw_crew_is_done(self->crew, ret_counters, &failed, &stream) || failed) {
-        /* What the destination says of it comes on the control stream and is the better reason. */
-        GError *better = NULL;
-        gw_bell_wait(&self->bell, gw_bell_count(&self->bell), g_get_monotonic_time() + PROGRESS_US);
-        gw_source_take_frames(self);
+        await_peer_abort(self);
         if (self->peer_abort)
-            better = g_steal_pointer(&self->peer_abort);
-        if (better)
-            g_propagate_error(error, better);
+            g_propagate_error(error, g_steal_pointer(&self->peer_abort));
         else
             set_pass_error(failed, stream, error);
         return false;

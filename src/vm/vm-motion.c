@@ -327,6 +327,16 @@ await_reason_locked(GwVm *self, GwProgressData *ret_progress)
     }
 }
 
+void
+gw_vm_motion_catch_up(GwVm *self)
+{
+    GwProgressData progress;
+    g_mutex_lock(&self->lock);
+    await_reason_locked(self, &progress);
+    g_mutex_unlock(&self->lock);
+    gw_vm_motion_conclude(self);
+}
+
 JsonObject *
 gw_vm_motion(GwVm *self)
 {

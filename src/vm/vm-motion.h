@@ -19,6 +19,10 @@ JsonObject *gw_vm_motion_findings(GwVm *self, GError **error);
 /* Worker. The engine has decided: the state follows, QEMU is ended where the guest does not run. */
 void gw_vm_motion_conclude(GwVm *self);
 
+/* Worker, before an order: an end that can be seen already is concluded, so that whoever saw it is not told
+ * that a motion is under way. */
+void gw_vm_motion_catch_up(GwVm *self);
+
 /* Worker, at adoption: what is to be done for a motion that the dead supervisor had under way. QEMU may be
  * gone. */
 bool gw_vm_motion_adopt(GwVm *self, GwJournalMotion *before, GError **error);

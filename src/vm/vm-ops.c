@@ -522,6 +522,7 @@ refuse_during_motion(GwVm *self, GwVmOp op, GError **error)
 JsonObject *
 gw_vm_run_op(GwVm *self, GwVmOp op, JsonObject *arguments, GError **error)
 {
+    gw_vm_motion_catch_up(self);
     if (refuse_during_motion(self, op, error))
         return NULL;
     if (op == GW_VM_OP_MOTION)
