@@ -2,6 +2,7 @@
 /* The inventory's hosts: records, reachability, facts, and what their agents tell. */
 #include "error.h"
 #include "inventory-internal.h"
+#include "settle.h"
 
 #include <string.h>
 
@@ -338,7 +339,7 @@ last_event(JsonObject *status)
 static void
 set_at(GwInventoryHost *host, const char *vm, JsonObject *status, bool told_unknown)
 {
-    const char *state = gw_json_get_string(status, "state");
+    const char *state = gw_vm_state_told(status, gw_json_get_object(status, "motion"));
     GwVmAt *at = g_new0(GwVmAt, 1);
     at->status = gw_json_object_to_line(status);
     at->state = g_strdup(state ? state : "unknown");

@@ -29,6 +29,6 @@ gw_end_ask(GwHostClient *client, const char *vm, const char *session)
     if (!was || !is || !gw_json_get_int(was, "pid", &was_pid) || !gw_json_get_int(is, "pid", &is_pid) ||
         was_pid != is_pid || !is_supervised)
         return unknown;
-    return (GwEnd){gw_place_from_state(gw_json_get_string(behind, "state")),
+    return (GwEnd){gw_place_from_state(gw_vm_state_told(behind, motion)),
                    gw_end_motion_from_json(motion, session)};
 }

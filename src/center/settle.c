@@ -28,6 +28,16 @@ gw_place_from_state(const char *state)
     return GW_PLACE_UNKNOWN;
 }
 
+const char *
+gw_vm_state_told(JsonObject *status, JsonObject *motion)
+{
+    const char *state = gw_json_get_string(status, "state");
+    bool has_guest = g_strcmp0(state, "running") == 0 || g_strcmp0(state, "paused") == 0;
+    bool has_left = motion && g_strcmp0(gw_json_get_string(motion, "role"), "source") == 0 &&
+                    g_strcmp0(gw_json_get_string(motion, "state"), "completed") == 0;
+    return has_guest && has_left ? place_names[GW_PLACE_MOVED] : state;
+}
+
 GwEndMotion
 gw_end_motion_from_json(JsonObject *motion, const char *session)
 {

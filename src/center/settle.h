@@ -51,6 +51,11 @@ typedef enum {
  * "destination", or "both" when the supervisors have to decide it. */
 GwSettled gw_settle(GwEnd source, GwEnd destination, bool is_withdrawn, const char **ret_waits_for);
 
+/* The state of a VM by what its host tells of it and of its motion (NULL: none). A source whose motion has
+ * completed is "moved" from then on, although its supervisor says so only when QEMU has ended: on a busy
+ * host, where that has the lowest priority, seconds later. Borrowed; NULL if it tells none. */
+const char *gw_vm_state_told(JsonObject *status, JsonObject *motion);
+
 GwPlace gw_place_from_state(const char *state); /* as a supervisor names it; UNKNOWN for anything else */
 const char *gw_place_name(GwPlace place);
 GwEndMotion gw_end_motion_from_json(JsonObject *motion, const char *session);

@@ -26,12 +26,17 @@ struct GwTlsServerCredentials {
     gnutls_priority_t priority;
 };
 
-/* The three streams' common part, counted because libsoup keeps them separately. */
+/* The three streams' common part, counted because libsoup keeps them separately. Two threads: libsoup has the
+ * end of a chunked answer written by one of GTask's, which may also be the last to let go of the writing
+ * side. */
 typedef struct {
     GSocket *socket;                     /* ref */
     GwTlsServerCredentials *credentials; /* ref */
+    GMutex lock;                         /* never held for long: nothing blocks */
+    /* guarded by lock */
     gnutls_session_t gnutls;
     bool established; /* the handshake is through, and nothing has failed since */
+    bool closed;      /* the descriptor may be another's by now */
     bool unsent;      /* GnuTLS took bytes that are not out yet; it wants to be asked for them again */
 } Session;
 
@@ -180,12 +185,13 @@ session_clear(void *data)
         gnutls_deinit(self->gnutls);
     g_object_unref(self->socket);
     gw_tls_server_credentials_unref(self->credentials);
+    g_mutex_clear(&self->lock);
 }
 
 static void
 session_unref(Session *self)
 {
-    g_rc_box_release_full(self, session_clear);
+    g_atomic_rc_box_release_full(self, session_clear);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Session, session_unref)
 
@@ -194,7 +200,8 @@ session_new(GSocket *socket, GwTlsServerCredentials *credentials, bool wants_pee
 {
     static gnutls_typed_vdata_st purpose = {GNUTLS_DT_KEY_PURPOSE_OID,
                                             (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT, 0};
-    g_autoptr(Session) self = g_rc_box_new0(Session);
+    g_autoptr(Session) self = g_atomic_rc_box_new0(Session);
+    g_mutex_init(&self->lock);
     self->socket = g_object_ref(socket);
     self->credentials = gw_tls_server_credentials_ref(credentials);
     if (!ok(gnutls_init(&self->gnutls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL), GW_ERROR_FAILED,
@@ -232,12 +239,18 @@ conclude(Session *self, gssize result, GError **error)
 static gssize
 session_read(Session *self, void *buffer, size_t count, GError **error)
 {
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
     return conclude(self, gnutls_record_recv(self->gnutls, buffer, count), error);
 }
 
 static gssize
 session_write(Session *self, const void *buffer, size_t count, GError **error)
 {
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+    if (self->closed) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_CLOSED, "TLS: the connection is closed");
+        return -1;
+    }
     gssize result = self->unsent ? gnutls_record_send(self->gnutls, NULL, 0)
                                  : gnutls_record_send(self->gnutls, buffer, count);
     self->unsent = result == GNUTLS_E_AGAIN || result == GNUTLS_E_INTERRUPTED;
@@ -398,11 +411,11 @@ gw_tls_server_stream_new(GSocketConnection *connection, GwTlsServerCredentials *
         return NULL;
     GwTlsServerStream *self = g_object_new(gw_tls_server_stream_get_type(), NULL);
     self->connection = g_object_ref(connection);
-    self->session = g_rc_box_acquire(session);
+    self->session = g_atomic_rc_box_acquire(session);
     self->input = g_object_new(tls_input_get_type(), NULL);
-    ((TlsInput *)self->input)->session = g_rc_box_acquire(session);
+    ((TlsInput *)self->input)->session = g_atomic_rc_box_acquire(session);
     self->output = g_object_new(tls_output_get_type(), NULL);
-    ((TlsOutput *)self->output)->session = g_rc_box_acquire(session);
+    ((TlsOutput *)self->output)->session = g_atomic_rc_box_acquire(session);
     return self;
 }
 
@@ -456,9 +469,12 @@ static gboolean
 close_both(GIOStream *stream, GCancellable *cancellable, GError **error)
 {
     GwTlsServerStream *self = (GwTlsServerStream *)stream;
+    g_mutex_lock(&self->session->lock);
     if (self->session->established)
         gnutls_bye(self->session->gnutls, GNUTLS_SHUT_WR); /* if it has room; see above */
     self->session->established = false;
+    self->session->closed = true;
+    g_mutex_unlock(&self->session->lock);
     return g_io_stream_close(G_IO_STREAM(self->connection), cancellable, error);
 }
 

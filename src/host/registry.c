@@ -62,6 +62,17 @@ last_event_id(JsonObject *status)
     return gw_json_inner_int(status, "events", "last_id");
 }
 
+/* Another supervisor has a motion of its own, or none: it will be asked. One that is under way stays, since
+ * that is what it has taken over. The lock is held. */
+static void
+forget_completed_motion(GwRegistryEntry *entry, JsonObject *status)
+{
+    bool is_same = entry->status && gw_json_inner_int(entry->status, "supervisor", "pid") ==
+                                        gw_json_inner_int(status, "supervisor", "pid");
+    if (!is_same && entry->motion && g_strcmp0(gw_json_get_string(entry->motion, "state"), "completed") == 0)
+        g_clear_pointer(&entry->motion, json_object_unref);
+}
+
 bool
 gw_registry_store_status(GwRegistryEntry *entry, JsonObject *status, GError **error)
 {
@@ -76,6 +87,7 @@ gw_registry_store_status(GwRegistryEntry *entry, JsonObject *status, GError **er
     }
     g_mutex_lock(&self->lock);
     if (!entry->status || last_event_id(status) >= last_event_id(entry->status)) {
+        forget_completed_motion(entry, status);
         g_clear_pointer(&entry->status, json_object_unref);
         entry->status = gw_json_object_copy(status);
         if (memory && gw_json_get_int(memory, "size_bytes", &bytes))

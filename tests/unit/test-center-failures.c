@@ -276,6 +276,31 @@ test_namesake(void)
     g_autoptr(CenterRig) rig = meet_another("off", "00000000-0000-4000-8000-000000000001");
 }
 
+/* Where the guest has left, QEMU may still be ending when the task is over: no second copy, but a rest. */
+static void
+test_slow_to_end(void)
+{
+    g_autoptr(CenterRig) rig = center_rig_new(2);
+    center_rig_add_vm(rig, "web1", "host1");
+    center_rig_hold_at(rig, "clean-up");
+    g_autofree char *id = center_rig_migrate(rig, "web1", "host2");
+    center_rig_await_hold(rig);
+    fake_set_vm(rig->agents, "host1", "web1", "paused");
+    fake_fault(rig->agents, "host1", "DELETE", "/v1/vms/web1", FAKE_ANSWERS_ERROR, GW_ERROR_TIMED_OUT);
+    center_rig_hold_at(rig, NULL);
+    g_autoptr(JsonObject) task = center_rig_await_end(rig, id);
+    center_rig_assert_state(task, "completed");
+    for (unsigned i = 0; i < 2000 && fake_n_calls(rig->agents, "host1", "DELETE", "/v1/vms/web1") < 2; i++)
+        g_usleep(5000); /* reconciliation, which is refused so far */
+    g_assert_cmpuint(fake_n_calls(rig->agents, "host1", "DELETE", "/v1/vms/web1"), >=, 2);
+    center_rig_await_vm(rig, "web1", "trouble", NULL);
+    fake_set_vm(rig->agents, "host1", "web1", "moved");
+    center_rig_await_place(rig, "host1", "web1", "absent");
+    center_rig_assert_at(rig, "web1", "host2", "running");
+    g_assert_true(fake_fault_was_met(rig->agents));
+    g_assert_cmpuint(center_rig_n_events(rig, "vm.duplicate", NULL), ==, 0);
+}
+
 static void
 add_each(const char *what, const char *const *names, GTestDataFunc test)
 {
@@ -296,6 +321,7 @@ main(int argc, char **argv)
     add_each("engine", states, test_engine_fails);
     add_each("cancel", steps, test_cancel);
     g_test_add_func("/center-failures/cancel-in-handover", test_cancel_in_handover);
+    g_test_add_func("/center-failures/slow-to-end", test_slow_to_end);
     g_test_add_func("/center-failures/source-agent-away", test_source_agent_away);
     g_test_add_func("/center-failures/source-agent-comes-back", test_source_agent_comes_back);
     g_test_add_func("/center-failures/withdraw", test_withdraw);

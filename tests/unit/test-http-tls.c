@@ -40,6 +40,14 @@ handle_large(GwHttpRequest *request, void *data)
 }
 
 static void
+handle_stream_end(GwHttpRequest *request, void *data)
+{
+    gw_http_stream_begin(request, "text/plain", NULL, NULL);
+    gw_http_stream_send(request, "hello", 5);
+    gw_http_stream_end(request);
+}
+
+static void
 handle_length(GwHttpRequest *request, void *data)
 {
     JsonObject *reply = json_object_new();
@@ -55,6 +63,7 @@ set_up(HttpRig *rig, GwHttpServer *server, void *data)
     gw_http_server_add_work(server, "GET", "/v1/who", work_who, NULL);
     gw_http_server_add_route(server, "GET", "/v1/large", handle_large, NULL);
     gw_http_server_add_route(server, "POST", "/v1/length", handle_length, NULL);
+    gw_http_server_add_route(server, "GET", "/v1/stream-end", handle_stream_end, NULL);
     f->port = gw_http_server_listen_tls(server, "127.0.0.1", 0, &f->server, f->wants_peer, &error);
     g_assert_no_error(error);
 }
@@ -94,6 +103,46 @@ assert_good(GwHttpClient *client, const char *name, const char *role)
     g_assert_cmpstr(gw_json_get_string(reply, "name"), ==, name);
     g_assert_cmpstr(gw_json_get_string(reply, "role"), ==, role);
     g_assert_cmpstr(gw_json_get_string(reply, "address"), ==, "127.0.0.1");
+}
+
+/* `whole`: reads to the end, else leaves at once. */
+static void
+one_stream(const Fixture *f, bool whole)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GwHttpClient) client = client_new(f, &f->client, "host1");
+    g_autoptr(GInputStream) stream = gw_http_open(client, "/v1/stream-end", &error);
+    g_assert_no_error(error);
+    char text[64];
+    while (whole && g_input_stream_read(stream, text, sizeof text, NULL, NULL) > 0)
+        ;
+}
+
+static void *
+many_streams(void *data)
+{
+    for (unsigned i = 0; i < 40; i++)
+        one_stream(data, i % 4 != 0);
+    return NULL;
+}
+
+/* A stream's last bytes are written in a thread of their own, also while its server ends. */
+static void
+test_stream_ends(void)
+{
+    Fixture f;
+    HttpRig *rig = start(&f, true, false);
+    GThread *threads[4];
+    for (unsigned i = 0; i < 4; i++)
+        threads[i] = g_thread_new("client", many_streams, &f);
+    for (unsigned i = 0; i < 4; i++)
+        g_thread_join(threads[i]);
+    finish(&f, rig);
+    for (unsigned i = 0; i < 20; i++) {
+        rig = start(&f, true, false);
+        one_stream(&f, false);
+        finish(&f, rig);
+    }
 }
 
 static void
@@ -359,6 +408,7 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/http-tls/stream-ends", test_stream_ends);
     g_test_add_func("/http-tls/mutual", test_mutual);
     g_test_add_func("/http-tls/unwanted-clients", test_unwanted_clients);
     g_test_add_func("/http-tls/untrusted-servers", test_untrusted_servers);

@@ -129,6 +129,34 @@ test_all_answers(void)
                     check_pair((GwEnd){sp, sm}, (GwEnd){dp, dm});
 }
 
+static const struct {
+    const char *status, *motion; /* NULL: none */
+    const char *state;
+} told[] = {
+    {"{\"state\":\"running\"}", NULL, "running"},
+    {"{\"state\":\"paused\"}", "{\"role\":\"source\",\"state\":\"completed\"}", "moved"},
+    {"{\"state\":\"running\"}", "{\"role\":\"source\",\"state\":\"completed\"}", "moved"},
+    {"{\"state\":\"running\"}", "{\"role\":\"source\",\"state\":\"failed\"}", "running"},
+    {"{\"state\":\"paused\"}", "{\"role\":\"source\",\"state\":\"unresolved\"}", "paused"},
+    {"{\"state\":\"paused\"}", "{\"role\":\"source\",\"state\":\"handing-over\"}", "paused"},
+    {"{\"state\":\"running\"}", "{\"role\":\"destination\",\"state\":\"completed\"}", "running"},
+    {"{\"state\":\"paused\"}", "{\"role\":\"destination\",\"state\":\"completed\"}", "paused"},
+    {"{\"state\":\"crashed\"}", "{\"role\":\"source\",\"state\":\"completed\"}", "crashed"},
+    {"{\"state\":\"running\"}", "{}", "running"},
+    {"{}", "{\"role\":\"source\",\"state\":\"completed\"}", NULL},
+};
+
+/* What is still being torn down where a guest has left is no second copy. */
+static void
+test_told(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(told); i++) {
+        g_autoptr(JsonObject) status = gw_json_parse_object(told[i].status, -1, NULL);
+        g_autoptr(JsonObject) motion = told[i].motion ? gw_json_parse_object(told[i].motion, -1, NULL) : NULL;
+        g_assert_cmpstr(gw_vm_state_told(status, motion), ==, told[i].state);
+    }
+}
+
 static void
 test_states(void)
 {
@@ -169,6 +197,7 @@ main(int argc, char **argv)
     g_test_add_func("/settle/rows", test_rows);
     g_test_add_func("/settle/all-answers", test_all_answers);
     g_test_add_func("/settle/states", test_states);
+    g_test_add_func("/settle/told", test_told);
     g_test_add_func("/settle/motions", test_motions);
     return g_test_run();
 }
