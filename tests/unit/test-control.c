@@ -374,15 +374,17 @@ flood(void *data)
     return NULL;
 }
 
+/* Behind the frames that are kept: before, a thread that stands still only waits for a CPU. */
 static unsigned
 await_stand_still(Flood *self)
 {
-    for (unsigned before = 0, now;; before = now) {
+    unsigned n_still = 0;
+    for (unsigned before = 0, now; n_still < 4; before = now) {
         g_usleep(50000);
         now = (unsigned)g_atomic_int_get(&self->n_sent);
-        if (now == before && now > 0)
-            return now;
+        n_still = now == before && now >= MANY ? n_still + 1 : 0;
     }
+    return (unsigned)g_atomic_int_get(&self->n_sent);
 }
 
 /* The peer is made to wait instead of our memory being filled, for longer than a silence may last; all that
