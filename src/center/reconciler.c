@@ -84,7 +84,7 @@ as_heard(GwReconciler *self, const GwVmSighting *seen)
     g_autoptr(JsonObject) status =
         seen->home && !what.is_home ? gw_inventory_vm_status_at(self->inventory, seen->vm, seen->home) : NULL;
     if (status)
-        what.home = gw_place_from_state(gw_json_get_string(status, "state"));
+        what.home = gw_place_from_state(gw_vm_state_told(status, gw_json_get_object(status, "motion")));
     return what;
 }
 

@@ -33,12 +33,11 @@ path_of_url(const char *url, GError **error)
 }
 
 static bool
-refuse_what_is_no_file(const struct stat *st, const char *path, GError **error)
+is_file(const struct stat *st, const char *path, GError **error)
 {
-    if (S_ISREG(st->st_mode))
-        return false;
-    g_set_error(error, GW_ERROR, GW_ERROR_IO, "the store %s is no regular file", path);
-    return true;
+    if (!S_ISREG(st->st_mode))
+        g_set_error(error, GW_ERROR, GW_ERROR_IO, "the store %s is no regular file", path);
+    return S_ISREG(st->st_mode);
 }
 
 /* Before a lock file is made beside it. */
@@ -46,7 +45,7 @@ static bool
 may_be_a_file(const char *path, GError **error)
 {
     struct stat st;
-    return stat(path, &st) < 0 || !refuse_what_is_no_file(&st, path, error);
+    return stat(path, &st) < 0 || is_file(&st, path, error);
 }
 
 /* Makes the file, or takes away others' right to read it. SQLite gives -wal and -shm the same mode. The
@@ -59,14 +58,13 @@ prepare_file(const char *path, GError **error)
         return gw_set_errno(error, GW_ERROR_IO, errno, "opening the store %s", path);
     struct stat st;
     bool ok = false;
-    if (fstat(fd, &st) < 0)
+    if (fstat(fd, &st) < 0) {
         gw_set_errno(error, GW_ERROR_IO, errno, "the store %s", path);
-    else if (refuse_what_is_no_file(&st, path, error))
-        ok = false;
-    else if ((st.st_mode & 077) != 0 && fchmod(fd, 0600) < 0)
-        gw_set_errno(error, GW_ERROR_IO, errno, "taking away others' rights to the store %s", path);
-    else
-        ok = true;
+    } else if (is_file(&st, path, error)) {
+        ok = (st.st_mode & 077) == 0 || fchmod(fd, 0600) == 0;
+        if (!ok)
+            gw_set_errno(error, GW_ERROR_IO, errno, "taking away others' rights to the store %s", path);
+    }
     close(fd);
     return ok;
 }
