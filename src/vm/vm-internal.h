@@ -46,6 +46,7 @@ struct GwVm {
     /* guarded by lock */
     GMutex lock;
     unsigned n_pending; /* submitted and not yet answered */
+    unsigned n_orders;  /* of them those that somebody outside waits for */
     GwVmState state;
     char *since;         /* when it came to this state */
     GwAccelChoice accel; /* of the QEMU that runs */

@@ -100,6 +100,13 @@ gw_vm_on_qemu_event(const char *event, JsonObject *data, gint64 when_us, void *u
     }
 }
 
+/* Else it is our own looking after what has ended. */
+static bool
+is_order(const Task *task)
+{
+    return !task->note_end && task->op != GW_VM_OP_MOTION_ENDED;
+}
+
 static gboolean
 answer(void *data)
 {
@@ -107,6 +114,7 @@ answer(void *data)
     GwVm *self = task->vm;
     g_mutex_lock(&self->lock);
     self->n_pending--;
+    self->n_orders -= is_order(task);
     g_mutex_unlock(&self->lock);
     if (task->done)
         task->done(task->result, task->error, task->user_data);
@@ -147,6 +155,7 @@ push(GwVm *self, Task *task)
 {
     g_mutex_lock(&self->lock);
     self->n_pending++;
+    self->n_orders += is_order(task);
     g_mutex_unlock(&self->lock);
     g_thread_pool_push(self->worker, task, NULL);
 }
@@ -405,7 +414,11 @@ gw_vm_remove(GwVm *self, GError **error)
                     state_names[state]);
         return false;
     }
-    if (gw_vm_is_busy(self)) {
+    /* Our own looking after a motion's end may come behind any order, and finds nothing to do then. */
+    g_mutex_lock(&self->lock);
+    bool has_orders = self->n_orders > 0;
+    g_mutex_unlock(&self->lock);
+    if (has_orders || gw_vm_motion_is_active(self)) {
         g_set_error_literal(error, GW_ERROR, GW_ERROR_WRONG_STATE, "an operation on the VM is under way");
         return false;
     }

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """More motions than the budgets allow: some run, the rest waits and says for what, all arrive."""
 
-import time
 
 import pytest
 from labkit import tiny
@@ -50,18 +49,18 @@ def speed(cluster):
 
 
 def watch(cluster, tasks):
-    """The tasks until all have ended; the most that ran at once, and what the waiting ones waited for."""
+    """The tasks once all have ended; the most that ran at once, and what the waiting ones waited for."""
     most, waited = 0, {}
-    deadline = time.monotonic() + 180
-    while True:
+
+    def ended():
+        nonlocal most
         there_are = {task["id"]: task for task in cluster.call("GET", "/v1/tasks?limit=100")["tasks"]}  # at one moment
         now = [there_are[task] for task in tasks]
         most = max(most, sum(task["state"] == "running" for task in now))
         waited.update({task["vm"]: task["waits_for"] for task in now if task["state"] == "queued" and task["waits_for"]})
-        if all(task["state"] in ("completed", "failed", "cancelled") for task in now):
-            return now, most, waited
-        assert time.monotonic() < deadline, now
-        time.sleep(0.02)
+        return now if all(task["state"] in ("completed", "failed", "cancelled") for task in now) else None
+
+    return wait_until(ended, 180, "the tasks to end", every_s=0.02), most, waited
 
 
 @pytest.mark.parametrize(

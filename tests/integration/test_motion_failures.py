@@ -280,6 +280,7 @@ def test_a_source_whose_destination_died_with_its_host_runs_when_told_so(rig, tr
     check_owner(rig, name, "S", source, destination)
     traveller.check()
     destination.adopt()  # the host is back
+    motion.await_end(destination, 20)
     destination.remove()
     rig.await_gone(destination.host, name)
 
